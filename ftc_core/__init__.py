@@ -1,0 +1,1 @@
+"""First-to-Claim: the onboarding of devices that belong to nobody yet."""

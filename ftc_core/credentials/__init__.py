@@ -1,0 +1,1 @@
+"""The issuing CA for LwM2M client certificates, and the server identities."""

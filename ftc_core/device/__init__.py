@@ -1,0 +1,1 @@
+"""A simulated device on the same sans-IO core as the server."""

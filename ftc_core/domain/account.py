@@ -1,0 +1,53 @@
+"""Accounts, API keys and roles."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+__all__ = ["Account", "AccountStatus", "ApiKey", "Role"]
+
+
+class AccountStatus(StrEnum):
+    """Whether an account may claim devices."""
+
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+
+
+class Role(StrEnum):
+    """What an API key may do: OPERATOR everything everywhere; ADMIN its account; READER reads its account."""
+
+    OPERATOR = "OPERATOR"
+    ADMIN = "ADMIN"
+    READER = "READER"
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer account. `device_quota` None means unlimited; `device_count` is kept by the store."""
+
+    id: str
+    display_name: str
+    device_quota: int | None = None
+    status: AccountStatus = AccountStatus.ACTIVE
+    device_count: int = 0
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 0
+    """Store revision of the last change; the etag."""
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key. Only the keyed hash of its secret is held (32 bytes)."""
+
+    id: str
+    account_id: str
+    role: Role
+    display_name: str = ""
+    secret_hash: bytes
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    revision: int = 0

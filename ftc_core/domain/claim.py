@@ -1,0 +1,215 @@
+"""The claim decision: one pure function for the live path, for explanations and for the tests.
+
+The checks and their order are PRODUCT §1's table. The store gathers `ClaimFacts` inside the transaction
+that will write the claim, so what is decided here is decided on facts that cannot change underneath.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import msgspec
+
+from ftc_core.domain.account import Account, AccountStatus
+from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificate
+from ftc_core.domain.device import Device
+from ftc_core.domain.enrollment import Enrollment
+from ftc_core.errors import FtcError, Reason
+
+__all__ = ["Check", "ClaimFacts", "ClaimRequest", "Decision", "Granted", "decide"]
+
+
+class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device said and proved in one Bootstrap-Request.
+
+    `issuing_cas` are the SHA-256 fingerprints of the trusted CAs on the verified certificate path (any CA
+    of a chain may be the trusted one); empty if none vouches. `common_name` is the certificate's, or "".
+    `account_id` is the request's `aid`, or None.
+    """
+
+    fingerprint: bytes
+    common_name: str
+    endpoint_name: str
+    issuing_cas: tuple[bytes, ...]
+    account_id: str | None = None
+    client_version: str = ""
+    address: str = ""
+
+
+class ClaimFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store knows about one request.
+
+    `enrollment` is the fingerprint's, whichever account holds it. `account` is the account that would own
+    the device: the one named by `aid`, else the enrollment's. `certificates` are that account's trusted
+    certificates whose fingerprint is in `request.issuing_cas`. `device` is the fingerprint's device,
+    whichever account holds it. `endpoint_holder` is the fingerprint that holds the endpoint name in
+    `account`, if any.
+    """
+
+    request: ClaimRequest
+    enrollment: Enrollment | None
+    account: Account | None
+    certificates: tuple[TrustedCertificate, ...]
+    device: Device | None
+    endpoint_holder: bytes | None
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the explanation: the check's reason when it fails, whether it passed, and on what facts."""
+
+    reason: Reason
+    passed: bool
+    detail: str
+
+
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
+    """The device may be claimed: by which account, on the strength of which certificate and enrollment.
+
+    `device_id` is set if this very account owns the device already (a re-bootstrap counts once).
+    """
+
+    account_id: str
+    trusted_certificate_id: str
+    enrollment_id: str | None
+    device_id: str | None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome, and every check in order up to the one that failed."""
+
+    outcome: Granted | Reason
+    checks: tuple[Check, ...]
+
+    def granted(self) -> Granted:
+        """The grant. Raises FtcError with the reason if refused."""
+        if isinstance(self.outcome, Granted):
+            return self.outcome
+        raise FtcError(self.outcome)
+
+
+def decide(facts: ClaimFacts, now: datetime) -> Decision:
+    """Judge one Bootstrap-Request at `now` (aware, UTC). Total: it never raises."""
+    checks: list[Check] = []
+    for check in _checks(facts, now):
+        checks.append(check)
+        if not check.passed:
+            return Decision(outcome=check.reason, checks=tuple(checks))
+    return Decision(outcome=_grant(facts), checks=tuple(checks))
+
+
+def _checks(facts: ClaimFacts, now: datetime) -> Iterator[Check]:
+    request, enrollment, account = facts.request, facts.enrollment, facts.account
+
+    vouched = len(request.issuing_cas) > 0
+    yield Check(
+        reason=Reason.CA_NOT_UPLOADED,
+        passed=vouched,
+        detail=f"{len(request.issuing_cas)} trusted CA(s) vouch for the certificate",
+    )
+
+    known_name = facts.device.endpoint_name if facts.device is not None else None
+    yield Check(
+        reason=Reason.ENDPOINT_NAME_MISMATCH,
+        passed=request.endpoint_name in (request.common_name, known_name),
+        detail=f"endpoint name {request.endpoint_name!r}, certificate common name {request.common_name!r}",
+    )
+
+    if request.account_id is None:
+        yield from _enrolled(enrollment, now, None)
+        yield _certificate_in_account(facts, enrollment_mode_only=True)
+    else:
+        # With aid the account is named by the device, so its certificate is judged first: whether an
+        # enrollment is needed at all depends on that certificate's enrollment_mode.
+        yield _certificate_in_account(facts, enrollment_mode_only=False)
+        if not _pre_assigning(facts):
+            yield from _enrolled(enrollment, now, request.account_id)
+
+    active = account is not None and account.status is AccountStatus.ACTIVE
+    yield Check(
+        reason=Reason.ACCOUNT_SUSPENDED,
+        passed=active,
+        detail=f"account status {account.status.value if account else 'unknown'}",
+    )
+
+    holder = facts.endpoint_holder
+    yield Check(
+        reason=Reason.DUPLICATE_ENDPOINT,
+        passed=holder is None or holder == request.fingerprint,
+        detail="endpoint name is free or held by this certificate"
+        if holder is None or holder == request.fingerprint
+        else "endpoint name is held by another certificate",
+    )
+
+    if account is not None:
+        owned = facts.device is not None and facts.device.account_id == account.id
+        quota = account.device_quota
+        yield Check(
+            reason=Reason.QUOTA_REACHED,
+            passed=owned or quota is None or account.device_count < quota,
+            detail=f"{account.device_count} device(s) of {'unlimited' if quota is None else quota}"
+            + (", this one counted already" if owned else ""),
+        )
+
+
+def _enrolled(enrollment: Enrollment | None, now: datetime, account_id: str | None) -> Iterator[Check]:
+    if enrollment is None:
+        detail = "the fingerprint is on no enrollment list"
+    elif enrollment.is_expired(now):
+        detail = "the enrollment has expired"
+    elif account_id is not None and enrollment.account_id != account_id:
+        detail = "the fingerprint is not on this account's enrollment list"
+    else:
+        yield Check(reason=Reason.ENROLLMENT_NOT_FOUND, passed=True, detail=f"enrollment {enrollment.id}")
+        return
+    yield Check(reason=Reason.ENROLLMENT_NOT_FOUND, passed=False, detail=detail)
+
+
+def _certificate_in_account(facts: ClaimFacts, *, enrollment_mode_only: bool) -> Check:
+    usable = _usable(facts, enrollment_mode_only=enrollment_mode_only)
+    return Check(
+        reason=Reason.CA_NOT_IN_ACCOUNT,
+        passed=bool(usable),
+        detail=f"trusted certificate {usable[0].id}"
+        if usable
+        else "no ACTIVE BOOTSTRAP certificate of the account vouches for the device",
+    )
+
+
+def _usable(facts: ClaimFacts, *, enrollment_mode_only: bool) -> list[TrustedCertificate]:
+    return [
+        certificate
+        for certificate in facts.certificates
+        if certificate.status is CertificateStatus.ACTIVE
+        and certificate.service is CertificateService.BOOTSTRAP
+        and certificate.fingerprint in facts.request.issuing_cas
+        and (certificate.enrollment_mode or not enrollment_mode_only)
+    ]
+
+
+def _pre_assigning(facts: ClaimFacts) -> bool:
+    """Whether a certificate without enrollment_mode lets the device in without an enrollment.
+
+    An enrollment that stands on another account's list outranks that: each fingerprint has one owner.
+    """
+    elsewhere = facts.enrollment is not None and facts.enrollment.account_id != facts.request.account_id
+    owned_elsewhere = facts.device is not None and facts.device.account_id != facts.request.account_id
+    if elsewhere or owned_elsewhere:
+        return False
+    return any(not c.enrollment_mode for c in _usable(facts, enrollment_mode_only=False))
+
+
+def _grant(facts: ClaimFacts) -> Granted:
+    account = facts.account
+    assert account is not None  # noqa: S101 - the ACCOUNT_SUSPENDED check passed
+    usable = _usable(facts, enrollment_mode_only=facts.request.account_id is None)
+    enrollment = facts.enrollment
+    if enrollment is not None and enrollment.account_id != account.id:
+        enrollment = None
+    device = facts.device
+    return Granted(
+        account_id=account.id,
+        trusted_certificate_id=usable[0].id,
+        enrollment_id=enrollment.id if enrollment else None,
+        device_id=device.id if device is not None and device.account_id == account.id else None,
+    )

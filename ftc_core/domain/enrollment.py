@@ -1,0 +1,26 @@
+"""Enrollments: the identities that an account waits for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+__all__ = ["Enrollment"]
+
+
+class Enrollment(msgspec.Struct, frozen=True, kw_only=True):
+    """One identity on one account's enrollment list; there is at most one per fingerprint, system-wide."""
+
+    id: str
+    account_id: str
+    fingerprint: bytes
+    created_at: datetime
+    expires_at: datetime | None = None
+    claimed_at: datetime | None = None
+    enrolled_device_id: str | None = None
+    revision: int = 0
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether the claim window closed before a device came; a claimed enrollment never expires."""
+        return self.claimed_at is None and self.expires_at is not None and self.expires_at <= now

@@ -1,0 +1,36 @@
+"""Events: what a watch tells, one per change, numbered by the store's revision."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+__all__ = ["Event", "EventKind"]
+
+
+class EventKind(StrEnum):
+    """What happened."""
+
+    ENROLLMENT_CREATED = "ENROLLMENT_CREATED"
+    ENROLLMENT_CLAIMED = "ENROLLMENT_CLAIMED"
+    ENROLLMENT_DELETED = "ENROLLMENT_DELETED"
+    ENROLLMENT_EXPIRED = "ENROLLMENT_EXPIRED"
+    DEVICE_CLAIMED = "DEVICE_CLAIMED"
+    DEVICE_BOOTSTRAPPED = "DEVICE_BOOTSTRAPPED"
+    DEVICE_REGISTERED = "DEVICE_REGISTERED"
+    DEVICE_DEREGISTERED = "DEVICE_DEREGISTERED"
+    DEVICE_RELEASED = "DEVICE_RELEASED"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One change in one account. `revision` is assigned inside the commit, so a watch has no gaps."""
+
+    revision: int
+    at: datetime
+    kind: EventKind
+    account_id: str
+    enrollment_id: str | None = None
+    device_id: str | None = None
+    fingerprint: bytes | None = None

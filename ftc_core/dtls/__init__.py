@@ -1,0 +1,1 @@
+"""DTLS 1.2 over OpenSSL memory BIOs. The only room that knows OpenSSL."""

@@ -1,0 +1,1 @@
+"""The edge: UDP sockets, worker processes and their supervisor."""

@@ -1,0 +1,301 @@
+"""The catalogue of errors: one reason, one text, one gRPC code and one CoAP code each.
+
+Every refusal that leaves the system, over gRPC, over CoAP or on a terminal, is an `FtcError` with a
+`Reason` from the table below. Nothing else may choose a status code.
+
+Sources: PRODUCT contract §1 (claim reasons and texts, kept verbatim), RFC 7252 §5.9 (CoAP codes), the
+gRPC status codes, AIP-193 (error details).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["CATALOGUE", "ErrorSpec", "FtcError", "Reason"]
+
+
+class Reason(StrEnum):
+    """Machine-readable cause: `ErrorInfo.reason` in gRPC, a label value in metrics and logs."""
+
+    # The claim decision (domain.claim), in its order.
+    CA_NOT_UPLOADED = "CA_NOT_UPLOADED"
+    ENROLLMENT_NOT_FOUND = "ENROLLMENT_NOT_FOUND"
+    CA_NOT_IN_ACCOUNT = "CA_NOT_IN_ACCOUNT"
+    ACCOUNT_SUSPENDED = "ACCOUNT_SUSPENDED"
+    DUPLICATE_ENDPOINT = "DUPLICATE_ENDPOINT"
+    QUOTA_REACHED = "QUOTA_REACHED"
+    # Our own failures, numbered as the device sees them.
+    INTERNAL_1 = "INTERNAL_1"  # store unavailable
+    INTERNAL_2 = "INTERNAL_2"  # store full
+    INTERNAL_3 = "INTERNAL_3"  # commit lost
+    INTERNAL_4 = "INTERNAL_4"  # credential issuer failed
+    INTERNAL_5 = "INTERNAL_5"  # index corrupt
+    INTERNAL_6 = "INTERNAL_6"  # configuration invalid
+    INTERNAL_7 = "INTERNAL_7"  # session lost
+    INTERNAL_8 = "INTERNAL_8"  # write rejected by the device
+    INTERNAL_9 = "INTERNAL_9"  # timed out
+    INTERNAL_10 = "INTERNAL_10"  # bug
+    OVERLOADED = "OVERLOADED"
+    # What a device can get wrong in a request.
+    ENDPOINT_NAME_MISSING = "ENDPOINT_NAME_MISSING"
+    ENDPOINT_NAME_TOO_LONG = "ENDPOINT_NAME_TOO_LONG"
+    ENDPOINT_NAME_INVALID = "ENDPOINT_NAME_INVALID"
+    ENDPOINT_NAME_MISMATCH = "ENDPOINT_NAME_MISMATCH"
+    ACCOUNT_ID_MALFORMED = "ACCOUNT_ID_MALFORMED"
+    CONTENT_FORMAT_UNSUPPORTED = "CONTENT_FORMAT_UNSUPPORTED"
+    REQUEST_MALFORMED = "REQUEST_MALFORMED"
+    OPTION_NOT_UNDERSTOOD = "OPTION_NOT_UNDERSTOOD"
+    PATH_NOT_FOUND = "PATH_NOT_FOUND"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    REQUEST_INCOMPLETE = "REQUEST_INCOMPLETE"
+    REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    LIFETIME_INVALID = "LIFETIME_INVALID"
+    CREDENTIALS_RELEASED = "CREDENTIALS_RELEASED"
+    REGISTRATION_NOT_FOUND = "REGISTRATION_NOT_FOUND"
+    # What an API client or an operator can get wrong.
+    FIELD_INVALID = "FIELD_INVALID"
+    FIELD_REQUIRED = "FIELD_REQUIRED"
+    ENROLLMENT_ID_INVALID = "ENROLLMENT_ID_INVALID"
+    ENROLLMENT_ID_VERSION_UNSUPPORTED = "ENROLLMENT_ID_VERSION_UNSUPPORTED"
+    CERTIFICATE_UNPARSEABLE = "CERTIFICATE_UNPARSEABLE"
+    CERTIFICATE_NOT_CA = "CERTIFICATE_NOT_CA"
+    CERTIFICATE_EXPIRED = "CERTIFICATE_EXPIRED"
+    CERTIFICATE_KEY_UNSUPPORTED = "CERTIFICATE_KEY_UNSUPPORTED"
+    CERTIFICATE_CHAIN_BROKEN = "CERTIFICATE_CHAIN_BROKEN"
+    RESOURCE_NAME_INVALID = "RESOURCE_NAME_INVALID"
+    PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"
+    CREDENTIALS_MISSING = "CREDENTIALS_MISSING"
+    CREDENTIALS_INVALID = "CREDENTIALS_INVALID"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    RESOURCE_NOT_FOUND = "RESOURCE_NOT_FOUND"
+    ENROLLMENT_ALREADY_EXISTS = "ENROLLMENT_ALREADY_EXISTS"
+    CERTIFICATE_ALREADY_EXISTS = "CERTIFICATE_ALREADY_EXISTS"
+    RESOURCE_ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    ETAG_MISMATCH = "ETAG_MISMATCH"
+    SHUTTING_DOWN = "SHUTTING_DOWN"
+    # What stops a command on the operator's own machine.
+    DATA_DIRECTORY_MISSING = "DATA_DIRECTORY_MISSING"
+    DATA_DIRECTORY_IN_USE = "DATA_DIRECTORY_IN_USE"
+    DATA_DIRECTORY_INCOMPATIBLE = "DATA_DIRECTORY_INCOMPATIBLE"
+    FILE_EXISTS = "FILE_EXISTS"
+    FILE_UNREADABLE = "FILE_UNREADABLE"
+    PORT_IN_USE = "PORT_IN_USE"
+    SETTING_INVALID = "SETTING_INVALID"
+    BUNDLE_INVALID = "BUNDLE_INVALID"
+    DEVICE_REFUSED = "DEVICE_REFUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSpec:
+    """One row of the catalogue.
+
+    `grpc` is the name of the gRPC status code; `coap` the dotted CoAP code ("4.03"), or "" where no
+    device can meet this error; `text` the message (a device gets it verbatim as diagnostic payload, so
+    claim texts stay under 63 characters with the code name); `action` what the reader should do next.
+    """
+
+    grpc: str
+    coap: str
+    text: str
+    action: str
+
+
+_SUPPORT = "Retry; if it stays, look at the server log and metrics for this number."
+
+CATALOGUE: Mapping[Reason, ErrorSpec] = {
+    Reason.CA_NOT_UPLOADED: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "",  # the DTLS handshake fails with an alert; no CoAP message is ever exchanged
+        "Secure Connection Failed",
+        "Upload the CA that issued the device certificate as an ACTIVE BOOTSTRAP trusted certificate.",
+    ),
+    Reason.ENROLLMENT_NOT_FOUND: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "4.03",
+        "Enrollment ID not registered",
+        "Add the device's enrollment ID to the account's enrollment list; the device retries by itself.",
+    ),
+    Reason.CA_NOT_IN_ACCOUNT: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "4.00",
+        "Corresponding trusted certificate not in account",
+        "Upload the issuing CA to the account that enrolled the device, with enrollment_mode set.",
+    ),
+    Reason.ACCOUNT_SUSPENDED: ErrorSpec(
+        "FAILED_PRECONDITION", "4.03", "Account suspended", "Ask the operator to reactivate the account."
+    ),
+    Reason.DUPLICATE_ENDPOINT: ErrorSpec(
+        "ALREADY_EXISTS",
+        "4.03",
+        "Duplicated device endpoint name",
+        "Another certificate holds this endpoint name in the account: release that device first.",
+    ),
+    Reason.QUOTA_REACHED: ErrorSpec(
+        "RESOURCE_EXHAUSTED",
+        "4.03",
+        "Account device quota reached",
+        "Release devices or have the operator raise the account's device_quota.",
+    ),
+    Reason.INTERNAL_1: ErrorSpec("UNAVAILABLE", "5.00", "Internal error #1", "The store is unavailable. " + _SUPPORT),
+    Reason.INTERNAL_2: ErrorSpec(
+        "RESOURCE_EXHAUSTED", "5.00", "Internal error #2", "The store is full: raise its map size or free disk."
+    ),
+    Reason.INTERNAL_3: ErrorSpec("UNAVAILABLE", "5.00", "Internal error #3", "A commit was lost. " + _SUPPORT),
+    Reason.INTERNAL_4: ErrorSpec("INTERNAL", "5.00", "Internal error #4", "The credential issuer failed. " + _SUPPORT),
+    Reason.INTERNAL_5: ErrorSpec("DATA_LOSS", "5.00", "Internal error #5", "The index is corrupt: restore a backup."),
+    Reason.INTERNAL_6: ErrorSpec("INTERNAL", "5.00", "Internal error #6", "The configuration is invalid: see the log."),
+    Reason.INTERNAL_7: ErrorSpec("ABORTED", "5.00", "Internal error #7", "The session was lost; the device retries."),
+    Reason.INTERNAL_8: ErrorSpec("ABORTED", "5.00", "Internal error #8", "The device rejected a write: see its log."),
+    Reason.INTERNAL_9: ErrorSpec("DEADLINE_EXCEEDED", "5.00", "Internal error #9", "Timed out; retry."),
+    Reason.INTERNAL_10: ErrorSpec("INTERNAL", "5.00", "Internal error #10", "A bug: report it with the log."),
+    Reason.OVERLOADED: ErrorSpec("UNAVAILABLE", "5.03", "Overloaded", "Retry with back-off."),
+    Reason.ENDPOINT_NAME_MISSING: ErrorSpec(
+        "INVALID_ARGUMENT", "4.00", "ep is missing", "Send ep=<endpoint name> as a Uri-Query option."
+    ),
+    Reason.ENDPOINT_NAME_TOO_LONG: ErrorSpec(
+        "INVALID_ARGUMENT", "4.00", "ep is longer than 256 bytes", "Use an endpoint name of at most 256 bytes."
+    ),
+    Reason.ENDPOINT_NAME_INVALID: ErrorSpec(
+        "INVALID_ARGUMENT", "4.00", "ep is not valid UTF-8", "Send the endpoint name as UTF-8."
+    ),
+    Reason.ENDPOINT_NAME_MISMATCH: ErrorSpec(
+        "INVALID_ARGUMENT",
+        "4.00",
+        "ep does not match the certificate",
+        "Use the certificate's common name as endpoint name.",
+    ),
+    Reason.ACCOUNT_ID_MALFORMED: ErrorSpec(
+        "INVALID_ARGUMENT", "4.00", "aid is not an account ID", "Send aid as 32 lower-case hex characters."
+    ),
+    Reason.CONTENT_FORMAT_UNSUPPORTED: ErrorSpec(
+        "INVALID_ARGUMENT", "4.15", "pct is not supported", "Prefer content format 11542 (LwM2M TLV)."
+    ),
+    Reason.REQUEST_MALFORMED: ErrorSpec("INVALID_ARGUMENT", "4.00", "Malformed request", "Check the request."),
+    Reason.OPTION_NOT_UNDERSTOOD: ErrorSpec(
+        "INVALID_ARGUMENT", "4.02", "Critical option not understood", "Leave the option out (RFC 7252 §5.4.1)."
+    ),
+    Reason.PATH_NOT_FOUND: ErrorSpec("NOT_FOUND", "4.04", "No such resource", "Use POST /bs or POST /rd."),
+    Reason.METHOD_NOT_ALLOWED: ErrorSpec("UNIMPLEMENTED", "4.05", "Method not allowed", "Use POST."),
+    Reason.REQUEST_INCOMPLETE: ErrorSpec(
+        "FAILED_PRECONDITION", "4.08", "Blocks are missing", "Send the blocks in order from number 0 (RFC 7959 §2.9.2)."
+    ),
+    Reason.REQUEST_TOO_LARGE: ErrorSpec(
+        "INVALID_ARGUMENT", "4.13", "Request too large", "Keep the payload within the size given by Size1."
+    ),
+    Reason.LIFETIME_INVALID: ErrorSpec(
+        "INVALID_ARGUMENT", "4.00", "lt is not a lifetime", "Send lt as seconds, 1 to 4294967295."
+    ),
+    Reason.CREDENTIALS_RELEASED: ErrorSpec(
+        "FAILED_PRECONDITION", "4.03", "Device released", "Bootstrap again to get the current owner's credentials."
+    ),
+    Reason.REGISTRATION_NOT_FOUND: ErrorSpec(
+        "NOT_FOUND", "4.04", "Not registered", "Register again with POST /rd (LwM2M 1.0 §5.3.2)."
+    ),
+    Reason.FIELD_INVALID: ErrorSpec("INVALID_ARGUMENT", "", "A field is invalid", "Correct the field that is named."),
+    Reason.FIELD_REQUIRED: ErrorSpec("INVALID_ARGUMENT", "", "A required field is missing", "Set the field."),
+    Reason.ENROLLMENT_ID_INVALID: ErrorSpec(
+        "INVALID_ARGUMENT",
+        "",
+        "enrollment ID is not 'A-' and 32 hex octets joined by ':'",
+        "Take it from `ftc enrollment-id CERT` or the device's label.",
+    ),
+    Reason.ENROLLMENT_ID_VERSION_UNSUPPORTED: ErrorSpec(
+        "INVALID_ARGUMENT", "", "enrollment ID version is not supported; supported: A", "Use an ID that starts with 'A-'."
+    ),
+    Reason.CERTIFICATE_UNPARSEABLE: ErrorSpec(
+        "INVALID_ARGUMENT", "", "certificate is not PEM", "Upload a PEM file with BEGIN CERTIFICATE lines."
+    ),
+    Reason.CERTIFICATE_NOT_CA: ErrorSpec(
+        "INVALID_ARGUMENT", "", "certificate is not a CA certificate", "Upload the CA that issues device certificates."
+    ),
+    Reason.CERTIFICATE_EXPIRED: ErrorSpec(
+        "INVALID_ARGUMENT", "", "certificate has expired or is not yet valid", "Upload a CA certificate that is valid now."
+    ),
+    Reason.CERTIFICATE_KEY_UNSUPPORTED: ErrorSpec(
+        "INVALID_ARGUMENT", "", "certificate key is not supported", "Use EC P-256 or larger, or RSA of 2048 bits or more."
+    ),
+    Reason.CERTIFICATE_CHAIN_BROKEN: ErrorSpec(
+        "INVALID_ARGUMENT", "", "certificates do not form a chain", "Give the chain in order, root to leaf."
+    ),
+    Reason.RESOURCE_NAME_INVALID: ErrorSpec(
+        "INVALID_ARGUMENT", "", "resource name is malformed", "Use the form that the message shows."
+    ),
+    Reason.PAGE_TOKEN_INVALID: ErrorSpec(
+        "INVALID_ARGUMENT", "", "page token does not belong to this query", "Start again without page_token."
+    ),
+    Reason.CREDENTIALS_MISSING: ErrorSpec(
+        "UNAUTHENTICATED", "", "no API key", "Send the header 'authorization: Bearer ftc_<key id>_<secret>'."
+    ),
+    Reason.CREDENTIALS_INVALID: ErrorSpec(
+        "UNAUTHENTICATED", "", "API key is not valid", "Check the key, or have an administrator create another."
+    ),
+    Reason.PERMISSION_DENIED: ErrorSpec(
+        "PERMISSION_DENIED", "", "role does not allow this method", "Use a key with the role that the message names."
+    ),
+    Reason.RESOURCE_NOT_FOUND: ErrorSpec("NOT_FOUND", "", "resource not found", "Check the name; list the collection."),
+    Reason.ENROLLMENT_ALREADY_EXISTS: ErrorSpec(
+        "ALREADY_EXISTS",
+        "",
+        "enrollment identity is already on an enrollment list",
+        "Its present owner must release it first.",
+    ),
+    Reason.CERTIFICATE_ALREADY_EXISTS: ErrorSpec(
+        "ALREADY_EXISTS", "", "this CA is already uploaded to the account", "Use the existing trusted certificate."
+    ),
+    Reason.RESOURCE_ALREADY_EXISTS: ErrorSpec("ALREADY_EXISTS", "", "resource already exists", "Use the existing one."),
+    Reason.REQUEST_ID_REUSED: ErrorSpec(
+        "INVALID_ARGUMENT", "", "request_id was used for another request", "Use a fresh UUID for each request."
+    ),
+    Reason.ETAG_MISMATCH: ErrorSpec("ABORTED", "", "etag does not match", "Read the resource again and retry."),
+    Reason.SHUTTING_DOWN: ErrorSpec("UNAVAILABLE", "5.00", "Server is shutting down", "Retry."),
+    Reason.DATA_DIRECTORY_MISSING: ErrorSpec("FAILED_PRECONDITION", "", "no data directory", "Run `ftc init` first."),
+    Reason.DATA_DIRECTORY_IN_USE: ErrorSpec(
+        "FAILED_PRECONDITION", "", "data directory is in use by another instance", "Stop the other `ftc serve` first."
+    ),
+    Reason.DATA_DIRECTORY_INCOMPATIBLE: ErrorSpec(
+        "FAILED_PRECONDITION", "", "data directory has another format", "Use the version of ftc that wrote it."
+    ),
+    Reason.FILE_EXISTS: ErrorSpec("ALREADY_EXISTS", "", "file exists", "Choose another place, or remove it yourself."),
+    Reason.FILE_UNREADABLE: ErrorSpec("NOT_FOUND", "", "file cannot be read", "Check the path and its permissions."),
+    Reason.PORT_IN_USE: ErrorSpec("FAILED_PRECONDITION", "", "port is in use", "Stop its user or choose another port."),
+    Reason.SETTING_INVALID: ErrorSpec("INVALID_ARGUMENT", "", "setting is invalid", "Correct the setting that is named."),
+    Reason.BUNDLE_INVALID: ErrorSpec(
+        "FAILED_PRECONDITION", "", "device bundle is invalid", "Make one with `ftc factory provision`."
+    ),
+    Reason.DEVICE_REFUSED: ErrorSpec("FAILED_PRECONDITION", "", "the server refused the device", "See the text it sent."),
+}
+
+
+class FtcError(Exception):
+    """A refusal with its reason; renders itself to every wire through `CATALOGUE`.
+
+    `message` defaults to the catalogue's text. `field` names the request field at fault (for
+    `BadRequest`), `resource` the resource name concerned (for `ResourceInfo`), `metadata` further facts
+    for `ErrorInfo` (never secrets), `retry_after_s` a hint in seconds (for `RetryInfo` or Max-Age).
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str = "",
+        *,
+        field: str = "",
+        resource: str = "",
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.reason = reason
+        self.message = message or CATALOGUE[reason].text
+        self.field = field
+        self.resource = resource
+        self.metadata = dict(metadata or {})
+        self.retry_after_s = retry_after_s
+        super().__init__(self.message)
+
+    @property
+    def spec(self) -> ErrorSpec:
+        """This reason's row of the catalogue."""
+        return CATALOGUE[self.reason]

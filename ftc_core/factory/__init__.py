@@ -1,0 +1,1 @@
+"""What happens at the factory: the manufacturer CA, device bundles, labels."""

@@ -1,0 +1,75 @@
+"""Every bound of the system in one place: its value, its unit, and why it is what it is."""
+
+from __future__ import annotations
+
+# --- names and texts -------------------------------------------------------------------------------
+ENDPOINT_NAME_MAX_BYTES = 256
+"""Bytes of UTF-8 in an endpoint name (PRODUCT §1)."""
+DISPLAY_NAME_MAX_CHARS = 100
+"""Characters in a display name (PRODUCT §1)."""
+DESCRIPTION_MAX_CHARS = 500
+"""Characters in a description (PRODUCT §1)."""
+CERTIFICATE_PEM_MAX_BYTES = 64 * 1024
+"""Bytes of PEM in one upload: a chain of ten RSA-4096 certificates is 25 KB."""
+CERTIFICATE_CHAIN_MAX = 10
+"""Certificates in one uploaded chain."""
+
+# --- DTLS ------------------------------------------------------------------------------------------
+DATAGRAM_MAX_BYTES = 65_535
+"""Largest UDP payload that we read; more cannot arrive."""
+DTLS_MTU_BYTES = 1_200
+"""UDP payload that we send at most: fits IPv6's minimum MTU of 1,280 with tunnels to spare."""
+HANDSHAKE_MAX_BYTES = 16 * 1024
+"""Bytes that a peer may send before it is authenticated: three RSA-4096 certificates fit with ease."""
+HANDSHAKE_MAX_DATAGRAMS = 60
+"""Datagrams that a peer may send before it is authenticated, its retransmissions included."""
+HANDSHAKE_TIMEOUT_S = 30.0
+"""Seconds from the proven ClientHello to the end of the handshake: four retransmissions of 1, 2, 4, 8 s fit."""
+TRUST_CANDIDATES_MAX = 16
+"""CAs with the wanted subject that are tried for one device (rotation, look-alikes): bounds our CPU."""
+PRESENTED_CHAIN_MAX = 6
+"""Certificates that a device may present, leaf included."""
+COOKIE_EPOCH_S = 60.0
+"""Seconds for which a cookie secret's tick lasts; a cookie is good for this and the next tick."""
+ASSOCIATIONS_MAX = 20_000
+"""Associations held by one worker: about 1.8 GB at 90 KiB each."""
+RECEIVE_BATCH = 64
+"""Datagrams drained per wake-up before timers get their turn."""
+
+# --- CoAP (RFC 7252 §4.8; times in seconds) ----------------------------------------------------------
+COAP_BLOCK_SIZE = 1_024
+"""Bytes per Block1 block that we offer; a device may negotiate down to 16."""
+COAP_BODY_MAX_BYTES = 16 * 1024
+"""Bytes of a reassembled body that we accept from a peer."""
+COAP_DEDUPLICATION_MAX = 512
+"""Message IDs remembered per DTLS session."""
+
+# --- sessions --------------------------------------------------------------------------------------
+BOOTSTRAP_SESSION_TIMEOUT_S = 120.0
+"""Seconds from the Bootstrap-Request to Bootstrap-Finish; longer is a lost device, its claim stays."""
+IDLE_TIMEOUT_S = 60.0
+"""Seconds after which an established bootstrap association without traffic is closed."""
+CREDENTIAL_DER_MAX_BYTES = 1_024
+"""Bytes of a client certificate in DER: the default buffer of a widely used client."""
+
+# --- API -------------------------------------------------------------------------------------------
+PAGE_SIZE_DEFAULT = 50
+"""Rows per page if the caller does not say."""
+PAGE_SIZE_MAX = 1_000
+"""Rows per page at most."""
+REQUEST_ID_TTL_S = 3_600.0
+"""Seconds for which a request_id is remembered at least."""
+RPC_MESSAGE_MAX_BYTES = 4 * 1024 * 1024
+"""Bytes of one gRPC message."""
+RPC_METADATA_MAX_BYTES = 16 * 1024
+"""Bytes of gRPC metadata."""
+
+# --- storage ---------------------------------------------------------------------------------------
+STORE_MAP_BYTES = 64 * 1024**3
+"""Address space reserved for LMDB; the file is sparse and grows as needed."""
+STORE_MAX_READERS = 2_048
+"""LMDB reader slots: processes × threads, with room."""
+COMMIT_BATCH_MAX = 1_000
+"""Commands in one durable transaction."""
+COMMIT_QUEUE_MAX = 50_000
+"""Commands that may wait for a commit in one process before new ones are refused."""

@@ -1,0 +1,1 @@
+"""The storage port, its engines, and group commit."""

@@ -1,0 +1,1 @@
+"""The embedded engine: one memory-mapped LMDB environment shared by all processes."""

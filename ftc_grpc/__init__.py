@@ -1,0 +1,1 @@
+"""The gRPC API over the use cases of ftc_core."""
