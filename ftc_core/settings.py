@@ -1,0 +1,196 @@
+"""The catalogue of settings: a setting's type, bounds, default and description stand here and nowhere else.
+
+The configuration file that `ftc init` writes and the help of the flags are made from it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import COMMIT_BATCH_MAX
+from ftc_core.listen import ListenAddress, is_host_name
+
+__all__ = ["Settings"]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting, each with its meaning, unit and bounds.
+
+    Raises FtcError SETTING_INVALID (its `field` the setting's name) for a value that cannot work.
+    """
+
+    data_dir: Annotated[
+        Path, Meta(description="Directory of the store, the keys and the secrets, made by `ftc init`.")
+    ] = Path("ftc-data")
+    storage_url: Annotated[
+        str | None,
+        Meta(
+            description="Where the enrollment index is: lmdb:///absolute/path or "
+            "postgresql://user@host/database. Default: store/ in the data directory."
+        ),
+    ] = None
+    bootstrap_listen: Annotated[
+        tuple[ListenAddress, ...],
+        Meta(description="UDP addresses of the bootstrap server, host:port; * means all of IPv4 and IPv6."),
+    ] = (ListenAddress("*", 5784),)
+    lwm2m_listen: Annotated[
+        tuple[ListenAddress, ...],
+        Meta(description="UDP addresses of the LwM2M server, host:port; * means all of IPv4 and IPv6."),
+    ] = (ListenAddress("*", 5684),)
+    grpc_listen: Annotated[
+        ListenAddress, Meta(description="TCP address of the gRPC API, host:port; [::] takes IPv4 too.")
+    ] = ListenAddress("::", 50051)
+    metrics_listen: Annotated[
+        ListenAddress, Meta(description="TCP address of metrics and health over HTTP, host:port.")
+    ] = ListenAddress("127.0.0.1", 9464)
+    public_host: Annotated[
+        str,
+        Meta(description="Name or address under which devices reach this server; it goes into their URIs."),
+    ] = "localhost"
+    bootstrap_uri: Annotated[
+        str | None,
+        Meta(
+            description="URI of the bootstrap server as devices see it, without aid. "
+            "Default: coaps://, public_host and the port of bootstrap_listen."
+        ),
+    ] = None
+    lwm2m_uri: Annotated[
+        str | None,
+        Meta(
+            description="URI of the LwM2M server as devices see it, without aid. "
+            "Default: coaps://, public_host and the port of lwm2m_listen."
+        ),
+    ] = None
+    workers: Annotated[
+        int, Meta(ge=1, le=256, description="Bootstrap worker processes. Default: one for each CPU.")
+    ] = msgspec.field(default_factory=lambda: os.cpu_count() or 1)
+    log_format: Annotated[
+        Literal["console", "json"],
+        Meta(description="console for people, json for machines: one object a line."),
+    ] = "console"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least severity that is logged.")
+    ] = "info"
+    credential_validity_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=7_300,
+            description="Days for which an LwM2M client certificate is valid (never beyond the issuing CA).",
+        ),
+    ] = 3_650
+    lwm2m_lifetime_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=2**32 - 1,
+            description="Registration lifetime written to devices, seconds (LwM2M object 1, resource 1).",
+        ),
+    ] = 86_400
+    lwm2m_binding: Annotated[
+        Literal["U", "UQ"],
+        Meta(
+            description="Binding written to devices: U (UDP) or UQ (UDP, queue mode) (object 1, resource 7)."
+        ),
+    ] = "U"
+    short_server_id: Annotated[
+        int,
+        Meta(ge=1, le=65_534, description="Short server ID of the LwM2M server (objects 0/10 and 1/0)."),
+    ] = 1
+    shutdown_grace_s: Annotated[
+        float,
+        Meta(ge=0, le=600, description="Seconds that running sessions and calls get to end on SIGTERM."),
+    ] = 10.0
+    commit_batch: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=COMMIT_BATCH_MAX,
+            description="Claims and other changes in one durable transaction at most.",
+        ),
+    ] = COMMIT_BATCH_MAX
+
+    def __post_init__(self) -> None:
+        for name, check in _CHECKS.items():
+            try:
+                check(getattr(self, name))
+            except ValueError as error:
+                raise FtcError(Reason.SETTING_INVALID, f"setting {name}: {error}", field=name) from error
+
+    @property
+    def store_url(self) -> str:
+        """`storage_url`, or the store in the data directory."""
+        return self.storage_url or f"lmdb://{self.data_dir.absolute() / 'store'}"
+
+    def public_bootstrap_uri(self, bound_port: int | None = None) -> str:
+        """The bootstrap URI for devices; `bound_port` is the real one where `bootstrap_listen` says 0."""
+        return self.bootstrap_uri or self._coaps_uri("bootstrap_uri", self.bootstrap_listen, bound_port)
+
+    def public_lwm2m_uri(self, bound_port: int | None = None) -> str:
+        """The LwM2M URI for devices, without aid; `bound_port` is the real one if `lwm2m_listen` says 0."""
+        return self.lwm2m_uri or self._coaps_uri("lwm2m_uri", self.lwm2m_listen, bound_port)
+
+    def _coaps_uri(self, name: str, listen: tuple[ListenAddress, ...], bound_port: int | None) -> str:
+        port = bound_port or listen[0].port
+        if port == 0:
+            raise FtcError(
+                Reason.SETTING_INVALID,
+                f"setting {name}: the port is not known before it is bound",
+                field=name,
+            )
+        return f"coaps://{ListenAddress(self.public_host, port)}"
+
+
+def _check_listen(addresses: tuple[ListenAddress, ...]) -> None:
+    if not addresses:
+        raise ValueError("at least one address is needed")
+
+
+def _check_public_host(host: str) -> None:
+    if is_host_name(host):
+        return
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"{host!r} is neither a host name nor an IP address") from None
+
+
+def _check_coaps_uri(uri: str | None) -> None:
+    if uri is None:
+        return
+    parts = urlsplit(uri)
+    if parts.scheme != "coaps" or not parts.hostname or parts.port == 0:
+        raise ValueError(f"{uri!r} is not coaps://host:port")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"{uri!r} must end after the port: the server adds path and aid itself")
+
+
+def _check_storage_url(url: str | None) -> None:
+    if url is None:
+        return
+    parts = urlsplit(url)
+    if parts.scheme == "postgresql":
+        return
+    if parts.scheme != "lmdb" or parts.netloc or not parts.path.startswith("/"):
+        raise ValueError(
+            "it is neither lmdb:///absolute/path nor postgresql://…"
+        )  # the URL may hold a password
+
+
+_CHECKS: Mapping[str, Callable[[Any], None]] = {
+    "bootstrap_listen": _check_listen,
+    "lwm2m_listen": _check_listen,
+    "public_host": _check_public_host,
+    "bootstrap_uri": _check_coaps_uri,
+    "lwm2m_uri": _check_coaps_uri,
+    "storage_url": _check_storage_url,
+}
