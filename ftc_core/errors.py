@@ -108,7 +108,7 @@ _SUPPORT = "Retry; if it stays, look at the server log and metrics for this numb
 CATALOGUE: Mapping[Reason, ErrorSpec] = {
     Reason.CA_NOT_UPLOADED: ErrorSpec(
         "FAILED_PRECONDITION",
-        "",  # the DTLS handshake fails with an alert; no CoAP message is ever exchanged
+        "4.03",  # only if the CA was withdrawn after the handshake, which otherwise fails with an alert
         "Secure Connection Failed",
         "Upload the CA that issued the device certificate as an ACTIVE BOOTSTRAP trusted certificate.",
     ),
