@@ -1,0 +1,1 @@
+"""Build and development tools; not part of the installed packages."""

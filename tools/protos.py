@@ -1,0 +1,114 @@
+"""From proto/ to Python: code generation (on build, and by hand while developing) and lint.
+
+    python -m tools.protos generate     write ftc_grpc/_gen
+    python -m tools.protos lint         buf's rules (buf.yaml) and buf's format
+
+The build calls `generate` through setup.py. Both need only packages: protoc comes with grpcio-tools, the
+google/api imports with googleapis-common-protos, buf with buf-bin; no schema registry is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from grpc_tools import protoc
+
+__all__ = ["generate", "lint", "main"]
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTO_ROOT = ROOT / "proto"
+OUTPUT = ROOT / "ftc_grpc" / "_gen"
+OUTPUT_PACKAGE = "ftc_grpc._gen"
+
+# protoc derives Python imports from proto paths and would emit `from ftc.v1 import …`, a top-level package
+# that does not exist. The proto paths stay as they are (they are the file names that reflection shows, and
+# what other people's generated code registers in the same descriptor pool): only the imports are moved.
+_OWN_IMPORT = re.compile(r"^from (ftc\.v\d+) import ", re.MULTILINE)
+
+
+def generate(output: Path = OUTPUT) -> None:
+    """Write messages, service stubs and their types under `output`, replacing what stands there.
+
+    Raises RuntimeError if protoc refuses a file; its reasons are on standard error.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        fresh = Path(directory) / "gen"
+        fresh.mkdir()
+        _protoc(f"--python_out={fresh}", f"--mypy_out=quiet:{fresh}", files=_files("*.proto"))
+        _protoc(
+            f"--grpc_python_out={fresh}", f"--mypy_grpc_out=quiet:{fresh}", files=_files("*_service.proto")
+        )
+        for source in [*fresh.rglob("*.py"), *fresh.rglob("*.pyi")]:
+            source.write_text(_OWN_IMPORT.sub(rf"from {OUTPUT_PACKAGE}.\1 import ", source.read_text()))
+        for package in [fresh, *(path for path in fresh.rglob("*") if path.is_dir())]:
+            package.joinpath("__init__.py").write_text('"""Generated from proto/ by tools/protos.py."""\n')
+        shutil.rmtree(output, ignore_errors=True)
+        shutil.copytree(fresh, output)
+
+
+def lint() -> int:
+    """Check proto/ against buf.yaml and buf's format; the exit status of the first check that fails, else 0."""
+    buf = _program("buf")
+    with tempfile.TemporaryDirectory() as directory:
+        # buf would fetch google/api from its registry; an image that protoc built carries it already.
+        image = Path(directory) / "image.binpb"
+        _protoc("--include_imports", "--include_source_info", f"-o{image}", files=_files("*.proto"))
+        own = [f"--path={name}" for name in _files("*.proto")]
+        linted = subprocess.run([buf, "lint", image, "--config", ROOT / "buf.yaml", *own], check=False)
+    formatted = subprocess.run([buf, "format", PROTO_ROOT, "--diff", "--exit-code"], check=False)
+    return linted.returncode or formatted.returncode
+
+
+def _files(pattern: str) -> list[str]:
+    return sorted(path.relative_to(PROTO_ROOT).as_posix() for path in PROTO_ROOT.rglob(pattern))
+
+
+def _protoc(*options: str, files: list[str]) -> None:
+    google_api = importlib.resources.files("google.api") / "annotations.proto"
+    well_known = importlib.resources.files("grpc_tools") / "_proto"
+    with importlib.resources.as_file(google_api) as annotations:
+        arguments = [
+            "protoc",
+            f"--plugin=protoc-gen-mypy={_program('protoc-gen-mypy')}",
+            f"--plugin=protoc-gen-mypy_grpc={_program('protoc-gen-mypy_grpc')}",
+            f"-I{PROTO_ROOT}",
+            f"-I{annotations.parents[2]}",
+            f"-I{well_known}",
+            *options,
+            *files,
+        ]
+        if protoc.main(arguments) != 0:
+            raise RuntimeError("protoc refused proto/: its reasons are above")
+
+
+def _program(name: str) -> str:
+    """The program that belongs to this interpreter's environment, whether or not that is activated."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise RuntimeError(f"{name} is not installed: pip install -e '.[dev]'")
+    return found
+
+
+def main() -> int:
+    """Run one of the commands of the module's docstring; gives the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.protos", description="Generate or lint the protos."
+    )
+    parser.add_argument("command", choices=["generate", "lint"])
+    if parser.parse_args().command == "lint":
+        return lint()
+    generate()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
