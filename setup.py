@@ -1,4 +1,4 @@
-"""The one build step that pyproject.toml cannot express: Python code is generated from proto/ on each build."""
+"""The one build step that pyproject.toml cannot express: each build generates Python code from proto/."""
 
 import sys
 from pathlib import Path
@@ -16,9 +16,7 @@ class BuildWithProtos(build_py):
 
     def run(self) -> None:
         """Generate, then build."""
-        from tools.protos import (
-            generate,
-        )  # needs [build-system] requires, which a bare `setup.py --help` lacks
+        from tools.protos import generate  # a bare `setup.py --help` lacks what it needs
 
         generate()
         # Packages were listed before the generated ones existed.

@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]
 
 __all__ = ["generate", "lint", "main"]
 
@@ -43,9 +43,8 @@ def generate(output: Path = OUTPUT) -> None:
         fresh = Path(directory) / "gen"
         fresh.mkdir()
         _protoc(f"--python_out={fresh}", f"--mypy_out=quiet:{fresh}", files=_files("*.proto"))
-        _protoc(
-            f"--grpc_python_out={fresh}", f"--mypy_grpc_out=quiet:{fresh}", files=_files("*_service.proto")
-        )
+        services = _files("*_service.proto")
+        _protoc(f"--grpc_python_out={fresh}", f"--mypy_grpc_out=quiet:{fresh}", files=services)
         for source in [*fresh.rglob("*.py"), *fresh.rglob("*.pyi")]:
             source.write_text(_OWN_IMPORT.sub(rf"from {OUTPUT_PACKAGE}.\1 import ", source.read_text()))
         for package in [fresh, *(path for path in fresh.rglob("*") if path.is_dir())]:
@@ -55,16 +54,16 @@ def generate(output: Path = OUTPUT) -> None:
 
 
 def lint() -> int:
-    """Check proto/ against buf.yaml and buf's format; the exit status of the first check that fails, else 0."""
+    """Check proto/ against buf.yaml and buf's format; gives the first bad exit status, else 0."""
     buf = _program("buf")
     with tempfile.TemporaryDirectory() as directory:
         # buf would fetch google/api from its registry; an image that protoc built carries it already.
         image = Path(directory) / "image.binpb"
         _protoc("--include_imports", "--include_source_info", f"-o{image}", files=_files("*.proto"))
         own = [f"--path={name}" for name in _files("*.proto")]
-        linted = subprocess.run([buf, "lint", image, "--config", ROOT / "buf.yaml", *own], check=False)
-    formatted = subprocess.run([buf, "format", PROTO_ROOT, "--diff", "--exit-code"], check=False)
-    return linted.returncode or formatted.returncode
+        linted = _run(buf, "lint", str(image), f"--config={ROOT / 'buf.yaml'}", *own)
+    formatted = _run(buf, "format", str(PROTO_ROOT), "--diff", "--exit-code")
+    return linted or formatted
 
 
 def _files(pattern: str) -> list[str]:
@@ -89,6 +88,10 @@ def _protoc(*options: str, files: list[str]) -> None:
             raise RuntimeError("protoc refused proto/: its reasons are above")
 
 
+def _run(*command: str) -> int:
+    return subprocess.run(command, check=False).returncode  # noqa: S603 - fixed programs, our own files
+
+
 def _program(name: str) -> str:
     """The program that belongs to this interpreter's environment, whether or not that is activated."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -100,9 +103,7 @@ def _program(name: str) -> str:
 
 def main() -> int:
     """Run one of the commands of the module's docstring; gives the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.protos", description="Generate or lint the protos."
-    )
+    parser = argparse.ArgumentParser(prog="python -m tools.protos")
     parser.add_argument("command", choices=["generate", "lint"])
     if parser.parse_args().command == "lint":
         return lint()
