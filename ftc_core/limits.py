@@ -43,12 +43,18 @@ COAP_BODY_MAX_BYTES = 16 * 1024
 """Bytes of a reassembled body that we accept from a peer."""
 COAP_DEDUPLICATION_MAX = 512
 """Message IDs remembered per DTLS session."""
+COAP_PENDING_REQUESTS_MAX = 16
+"""Requests of one peer that may await our answer at once; a client keeps to one (RFC 7252 §4.7)."""
+COAP_BODIES_MAX = 4
+"""Bodies per DTLS session and direction that may be under way by blocks: 64 KiB in all."""
 
 # --- sessions --------------------------------------------------------------------------------------
 BOOTSTRAP_SESSION_TIMEOUT_S = 120.0
 """Seconds from the Bootstrap-Request to Bootstrap-Finish; longer is a lost device, its claim stays."""
 IDLE_TIMEOUT_S = 60.0
 """Seconds after which an established bootstrap association without traffic is closed."""
+REFUSED_LINGER_S = 10.0
+"""Seconds for which an association stays after a refusal: a lost answer is asked for again within 3 s."""
 CREDENTIAL_DER_MAX_BYTES = 1_024
 """Bytes of a client certificate in DER: the default buffer of a widely used client."""
 
