@@ -276,7 +276,7 @@ class BootstrapSession:
             self._in_flight = None
             self._break(self._error(*_CAUSES[cause]), now)
 
-    def association_lost(self, now: float) -> None:
+    def association_closed(self, now: float) -> None:
         """The device closed the association, or it was closed for another reason."""
         if self._state is BootstrapState.CLAIMING or self._state in _STEPS:
             self._unanswered = self._in_flight = None

@@ -11,7 +11,8 @@ byte, and a value::
 
 What may hold what is checked on the way in: a payload is object instances, or it is resources and multiple
 resources; an object instance holds resources and multiple resources; a multiple resource holds resource
-instances. An identifier occurs once in its place. So the depth is three at most and decoding is linear in
+instances. (The answer to a read of one multiple resource, which puts resource instances at the top, is not
+met here.) An identifier occurs once in its place. So the depth is three at most and decoding is linear in
 the payload. Of a malformed payload only `BadTlv` leaves this module.
 """
 

@@ -1,0 +1,278 @@
+"""The device's side of bootstrap and registration, as state machines without I/O.
+
+Theory of operation
+===================
+Both clients take inputs and give effects as the server's sessions do (`lwm2m.effects`). They behave as a
+widely used client does [I], where LwM2M 1.0 leaves room and where that client departs from it:
+
+::
+
+    REQUESTING ── 2.xx ──▶ WRITING ── POST /bs ──▶ FINISHING ── its 2.04 acknowledged, ──▶ DONE
+      │   ▲ DELETE and       │  ▲ DELETE: 2.02     │           or close_notify
+      │   └ PUT are ignored  │  └ PUT: 2.04        │ 2.04 lost
+      ▼                      ▼                     ▼
+      └─ refused, no answer ─┴─ a write is bad ────┴──▶ FAILED
+
+- The Bootstrap-Request repeats the query of the bootstrap URI, and says `iep` and `mccv` only if there is
+  one: a device that was never claimed sends `ep` alone.
+- What overtakes the answer to the Bootstrap-Request is ignored.
+- A bad write is answered with 4.00 and ends the bootstrap.
+- Bootstrap-Finish is answered by an empty acknowledgement and a separate confirmable 2.04; the bootstrap has
+  succeeded once that was acknowledged, or the server closed the association.
+
+How the outcome is kept, and when the next attempt starts, is the business of `device.bundle` and
+`device.retry`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aiocoap.numbers.codes import Code
+
+from ftc_core.device.effects import UNANSWERED, Ignore, RespondSeparately
+from ftc_core.device.objects import AccountObjects, RefusedError
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import BOOTSTRAP_SESSION_TIMEOUT_S
+from ftc_core.lwm2m.effects import Respond, SendRequest
+from ftc_core.lwm2m.messages import diagnostic_of, dotted, refusal, request, response
+from ftc_core.lwm2m.objects import SecurityInstance, ServerInstance
+from ftc_core.lwm2m.timeline import Step, Timeline
+
+if TYPE_CHECKING:
+    from aiocoap.message import Message
+
+    from ftc_core.coap.events import FailureCause
+
+__all__ = [
+    "BootstrapClient",
+    "BootstrapClientEffect",
+    "BootstrapFailed",
+    "BootstrapOutcome",
+    "Succeeded",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapOutcome:
+    """What the server wrote. `device_id` is the `iep` of its Bootstrap-Finish, "" if it said none."""
+
+    lwm2m: SecurityInstance
+    server: ServerInstance
+    bootstrap: SecurityInstance
+    device_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The bootstrap is complete."""
+
+    outcome: BootstrapOutcome
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapFailed:
+    """The bootstrap ended. `code` is that of a refused Bootstrap-Request, else ""; `text` says why."""
+
+    code: str
+    text: str
+    steps: tuple[Step, ...]
+
+
+BootstrapClientEffect = SendRequest | Respond | RespondSeparately | Ignore | Succeeded | BootstrapFailed
+
+
+class _State(Enum):
+    IDLE = auto()
+    REQUESTING = auto()
+    WRITING = auto()
+    FINISHING = auto()
+    DONE = auto()
+    FAILED = auto()
+
+
+_UNDER_WAY = frozenset({_State.REQUESTING, _State.WRITING, _State.FINISHING})
+_REQUEST_LABEL = 1
+
+
+class BootstrapClient:
+    """One attempt to bootstrap, over one association.
+
+    `bootstrap` is the account to start from, with the device's own certificate and key: its URI's query is
+    repeated in the request. `device_id` is the one that an earlier bootstrap gave, or "". `now` is monotonic
+    seconds. Inputs never raise, whatever the server sends.
+    """
+
+    def __init__(
+        self,
+        endpoint_name: str,
+        bootstrap: SecurityInstance,
+        *,
+        device_id: str = "",
+        client_version: str = "",
+    ) -> None:
+        self._query = _bootstrap_query(endpoint_name, bootstrap.server_uri, device_id, client_version)
+        self._objects = AccountObjects(bootstrap)
+        self._state = _State.IDLE
+        self._effects: deque[BootstrapClientEffect] = deque()
+        self._timeline = Timeline()
+        self._deadline: float | None = None
+        self._requested: int | None = None
+        self._finish: int | None = None
+        self._outcome: BootstrapOutcome | None = None
+
+    def next_effect(self) -> BootstrapClientEffect | None:
+        """The next thing to do, or None."""
+        return self._effects.popleft() if self._effects else None
+
+    # --- inputs ----------------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Send the Bootstrap-Request; once."""
+        if self._state is not _State.IDLE:
+            return
+        self._state = _State.REQUESTING
+        self._deadline = now + BOOTSTRAP_SESSION_TIMEOUT_S
+        self._timeline.begin("Bootstrap-Request", now)
+        self._effects.append(SendRequest(_REQUEST_LABEL, request(Code.POST, ("bs",), query=self._query)))
+
+    def request_sent(self, label: int, exchange: int) -> None:
+        """The request was sent; its answer will come under this number."""
+        if label == _REQUEST_LABEL:
+            self._requested = exchange
+
+    def response_received(self, exchange: int, message: Message, now: float) -> None:
+        """The server answered the Bootstrap-Request."""
+        if self._state is not _State.REQUESTING or exchange != self._requested:
+            return
+        self._timeline.end(now, dotted(message))
+        if message.code is not None and message.code.is_successful():
+            self._state = _State.WRITING
+        else:
+            self._fail(diagnostic_of(message), now, code=dotted(message))
+
+    def exchange_failed(self, exchange: int, cause: FailureCause, now: float) -> None:
+        """The server did not answer the Bootstrap-Request."""
+        if self._state is _State.REQUESTING and exchange == self._requested:
+            self._fail(UNANSWERED[cause], now)
+
+    def request_received(self, exchange: int, message: Message, now: float) -> None:
+        """The server sent a request."""
+        if self._state is _State.REQUESTING:
+            self._effects.append(Ignore(exchange))
+            return
+        if self._state is not _State.WRITING:
+            error = FtcError(Reason.PATH_NOT_FOUND)
+            self._effects.append(Respond(exchange, refusal(error), error))
+            return
+        name = _name(message)
+        if name is None:
+            error = FtcError(Reason.METHOD_NOT_ALLOWED)
+            self._effects.append(Respond(exchange, refusal(error), error))
+            return
+        self._timeline.begin(name, now)
+        try:
+            self._perform(exchange, message, now)
+        except RefusedError as error:
+            self._answer(exchange, response(Code.BAD_REQUEST, payload=str(error).encode()), now)
+            self._fail(str(error), now)
+
+    def response_acknowledged(self, exchange: int, now: float) -> None:
+        """The server acknowledged the separate answer to Bootstrap-Finish."""
+        if self._state is _State.FINISHING and exchange == self._finish:
+            self._succeed(now)
+
+    def response_lost(self, exchange: int, now: float) -> None:
+        """The server never acknowledged it."""
+        if self._state is _State.FINISHING and exchange == self._finish:
+            self._fail("the answer to Bootstrap-Finish was lost", now)
+
+    def association_closed(self, now: float) -> None:
+        """The server sent close_notify, or the association was lost."""
+        if self._state is _State.FINISHING:
+            self._succeed(now)
+        elif self._state in _UNDER_WAY:
+            self._fail("the association was closed", now)
+
+    def get_timer(self) -> float | None:
+        """When `handle_timer` is due, or None."""
+        return self._deadline
+
+    def handle_timer(self, now: float) -> None:
+        """Time has passed."""
+        if self._deadline is not None and now >= self._deadline:
+            self._fail("the bootstrap took too long", now)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _perform(self, exchange: int, message: Message, now: float) -> None:
+        path = message.opt.uri_path
+        if message.code == Code.PUT:
+            self._objects.write(path, message.opt.content_format, message.payload)
+            self._answer(exchange, response(Code.CHANGED), now)
+        elif message.code == Code.DELETE:
+            self._objects.delete(path)
+            self._answer(exchange, response(Code.DELETED), now)
+        else:
+            self._finish_with(exchange, message)
+
+    def _answer(self, exchange: int, answer: Message, now: float) -> None:
+        self._effects.append(Respond(exchange, answer))
+        self._timeline.end(now, dotted(answer))
+
+    def _finish_with(self, exchange: int, message: Message) -> None:
+        self._outcome = BootstrapOutcome(
+            lwm2m=self._objects.lwm2m_account(),
+            server=self._objects.server(),
+            bootstrap=self._objects.bootstrap_account(),
+            device_id=_parameter(message.opt.uri_query, "iep"),
+        )
+        self._state = _State.FINISHING
+        self._finish = exchange
+        self._effects.append(RespondSeparately(exchange, response(Code.CHANGED)))
+
+    def _succeed(self, now: float) -> None:
+        outcome = self._outcome
+        assert outcome is not None  # noqa: S101 - set on the way to FINISHING
+        self._timeline.end(now, "2.04")
+        self._state, self._deadline = _State.DONE, None
+        self._effects.append(Succeeded(outcome, self._timeline.steps()))
+
+    def _fail(self, text: str, now: float, *, code: str = "") -> None:
+        self._timeline.end(now)
+        self._state, self._deadline = _State.FAILED, None
+        self._effects.append(BootstrapFailed(code, text, self._timeline.steps()))
+
+
+def _name(message: Message) -> str | None:
+    """The operation that a bootstrap server's request asks for, None if it asks for none."""
+    path = message.opt.uri_path
+    if message.code == Code.PUT:
+        return f"Bootstrap-Write /{'/'.join(path)}"
+    if message.code == Code.DELETE:
+        return f"Bootstrap-Delete /{'/'.join(path)}"
+    if message.code == Code.POST and path == ("bs",):
+        return "Bootstrap-Finish"
+    return None
+
+
+def _bootstrap_query(endpoint_name: str, uri: str, device_id: str, client_version: str) -> tuple[str, ...]:
+    query = [f"ep={endpoint_name}"]
+    own = [item for item in urlsplit(uri).query.split("&") if item]
+    if own:
+        query += own
+        if device_id and not _parameter(own, "iep"):
+            query.append(f"iep={device_id}")
+        if client_version:
+            query.append(f"mccv={client_version}")
+    return tuple(query)
+
+
+def _parameter(query: tuple[str, ...] | list[str], name: str) -> str:
+    values = (item.removeprefix(f"{name}=") for item in query if item.startswith(f"{name}="))
+    return next(values, "")
