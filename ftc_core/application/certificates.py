@@ -1,0 +1,101 @@
+"""Trusted certificates: the CAs that an account trusts to vouch for its devices."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ftc_core.application.authentication import Principal
+from ftc_core.application.ca_upload import read_ca
+from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
+from ftc_core.application.fields import check_description, check_display_name
+from ftc_core.application.listing import Page, PageRequest, read_page
+from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificate
+from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.port import Created, CreateTrustedCertificate
+
+__all__ = [
+    "NewTrustedCertificate",
+    "create_trusted_certificate",
+    "get_trusted_certificate",
+    "list_trusted_certificates",
+]
+
+
+class NewTrustedCertificate(msgspec.Struct, frozen=True, kw_only=True):
+    """A CA as uploaded: `certificate` is PEM, a chain root first or root last."""
+
+    account_id: str
+    display_name: str
+    certificate: str
+    service: CertificateService
+    description: str = ""
+    status: CertificateStatus = CertificateStatus.ACTIVE
+    enrollment_mode: bool = False
+
+
+async def create_trusted_certificate(
+    context: ApplicationContext, caller: Principal, new: NewTrustedCertificate, options: WriteOptions
+) -> TrustedCertificate:
+    """Add a CA to an account; handshakes trust it from the commit on.
+
+    Raises FtcError for what `read_ca` refuses, naming the field; FIELD_REQUIRED or FIELD_INVALID;
+    CERTIFICATE_ALREADY_EXISTS if the account holds this CA for this service; RESOURCE_NOT_FOUND if there is
+    no such account.
+    """
+    check_display_name(new.display_name, field="trusted_certificate.display_name")
+    check_description(new.description, field="trusted_certificate.description")
+    now = context.now()
+    ca = read_ca(new.certificate, now, field="trusted_certificate.certificate")
+    certificate = TrustedCertificate(
+        id=context.new_id(),
+        account_id=new.account_id,
+        display_name=new.display_name,
+        description=new.description,
+        service=new.service,
+        status=new.status,
+        enrollment_mode=new.enrollment_mode,
+        certificate=ca.pem,
+        certificate_der=ca.der,
+        fingerprint=ca.fingerprint,
+        subject=ca.subject,
+        subject_der=ca.subject_der,
+        issuer=ca.issuer,
+        not_before=ca.not_before,
+        not_after=ca.not_after,
+        owner_id=caller.key_id,
+        created_at=now,
+        updated_at=now,
+    )
+    outcome = await context.submit(
+        CreateTrustedCertificate(certificate),
+        options,
+        scope=f"{caller.account_id}/CreateTrustedCertificate",
+        request=new,
+    )
+    assert isinstance(outcome, Created)  # noqa: S101 - what the port answers to this command
+    assert outcome.certificate is not None  # noqa: S101
+    return outcome.certificate
+
+
+async def get_trusted_certificate(
+    context: ApplicationContext, account_id: str, certificate_id: str
+) -> TrustedCertificate:
+    """One trusted certificate of an account. Raises FtcError RESOURCE_NOT_FOUND."""
+    with context.store.view() as view:
+        certificate = view.get_trusted_certificate(account_id, certificate_id)
+    if certificate is None:
+        raise FtcError(Reason.RESOURCE_NOT_FOUND, "trusted certificate not found")
+    return certificate
+
+
+async def list_trusted_certificates(
+    context: ApplicationContext, account_id: str, page: PageRequest
+) -> Page[TrustedCertificate]:
+    """An account's trusted certificates, in the order of their upload. Raises FtcError RESOURCE_NOT_FOUND."""
+    with context.store.view() as view:
+        require_account(view, account_id)
+        return read_page(
+            page,
+            lambda after, limit: view.list_trusted_certificates(account_id, after=after, limit=limit),
+            lambda: view.count_trusted_certificates(account_id),
+        )

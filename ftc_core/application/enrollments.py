@@ -1,0 +1,127 @@
+"""The enrollment list: which devices an account waits for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from ftc_core.application.authentication import Principal
+from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
+from ftc_core.application.fields import check_in_future
+from ftc_core.application.listing import Page, PageRequest, read_page
+from ftc_core.domain.enrollment import Enrollment
+from ftc_core.domain.identity import parse_enrollment_id
+from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.port import (
+    Created,
+    CreateEnrollments,
+    DeleteEnrollment,
+    ExpireEnrollments,
+    Submission,
+    Swept,
+)
+
+__all__ = [
+    "EnrollmentDeletion",
+    "NewEnrollment",
+    "create_enrollment",
+    "delete_enrollment",
+    "expire_enrollments",
+    "get_enrollment",
+    "list_enrollments",
+]
+
+
+class NewEnrollment(msgspec.Struct, frozen=True, kw_only=True):
+    """An enrollment as asked for; `expires_at` None means that the account waits for ever."""
+
+    account_id: str
+    enrollment_identity: str
+    expires_at: datetime | None = None
+
+
+class EnrollmentDeletion(msgspec.Struct, frozen=True, kw_only=True):
+    """Which enrollment to remove; `revision`, if given, is the one that the caller last read."""
+
+    account_id: str
+    enrollment_id: str
+    revision: int | None = None
+
+
+async def create_enrollment(
+    context: ApplicationContext, caller: Principal, new: NewEnrollment, options: WriteOptions
+) -> Enrollment:
+    """Put an identity on an account's list.
+
+    Raises FtcError ENROLLMENT_ID_INVALID or ENROLLMENT_ID_VERSION_UNSUPPORTED; FIELD_INVALID for an expiry
+    that has passed; ENROLLMENT_ALREADY_EXISTS, whichever account holds it, without saying which;
+    RESOURCE_NOT_FOUND if there is no such account.
+    """
+    if not new.enrollment_identity:
+        field = "device_enrollment.enrollment_identity"
+        raise FtcError(Reason.FIELD_REQUIRED, f"{field} is required", field=field)
+    fingerprint = parse_enrollment_id(new.enrollment_identity, field="device_enrollment.enrollment_identity")
+    now = context.now()
+    check_in_future(new.expires_at, now, field="device_enrollment.expires_at")
+    enrollment = Enrollment(
+        id=context.new_id(),
+        account_id=new.account_id,
+        fingerprint=fingerprint,
+        created_at=now,
+        expires_at=new.expires_at,
+    )
+    outcome = await context.submit(
+        CreateEnrollments((enrollment,), now),
+        options,
+        scope=f"{caller.account_id}/CreateDeviceEnrollment",
+        request=(new.account_id, fingerprint, new.expires_at),
+    )
+    assert isinstance(outcome, Created)  # noqa: S101 - what the port answers to this command
+    return outcome.enrollments[0]
+
+
+async def get_enrollment(context: ApplicationContext, account_id: str, enrollment_id: str) -> Enrollment:
+    """One enrollment of an account. Raises FtcError RESOURCE_NOT_FOUND."""
+    with context.store.view() as view:
+        enrollment = view.get_enrollment(account_id, enrollment_id)
+    if enrollment is None or enrollment.is_expired(context.now()):  # the sweep comes within seconds
+        raise FtcError(Reason.RESOURCE_NOT_FOUND, "enrollment not found")
+    return enrollment
+
+
+async def list_enrollments(
+    context: ApplicationContext, account_id: str, page: PageRequest
+) -> Page[Enrollment]:
+    """An account's enrollments, in the order of their creation. Raises FtcError RESOURCE_NOT_FOUND."""
+    with context.store.view() as view:
+        require_account(view, account_id)
+        return read_page(
+            page,
+            lambda after, limit: view.list_enrollments(account_id, after=after, limit=limit),
+            lambda: view.count_enrollments(account_id),
+        )
+
+
+async def delete_enrollment(
+    context: ApplicationContext, caller: Principal, deletion: EnrollmentDeletion, options: WriteOptions
+) -> None:
+    """Remove an enrollment and release its device.
+
+    Raises FtcError RESOURCE_NOT_FOUND; ETAG_MISMATCH if it has changed since the given revision.
+    """
+    command = DeleteEnrollment(deletion.account_id, deletion.enrollment_id, context.now(), deletion.revision)
+    await context.submit(
+        command, options, scope=f"{caller.account_id}/DeleteDeviceEnrollment", request=deletion
+    )
+
+
+async def expire_enrollments(context: ApplicationContext) -> int:
+    """Remove every unclaimed enrollment whose time has passed; gives how many."""
+    removed = 0
+    while True:
+        outcome = await context.commit.execute(Submission(ExpireEnrollments(context.now())))
+        assert isinstance(outcome, Swept)  # noqa: S101 - what the port answers to this command
+        removed += outcome.count
+        if not outcome.more:
+            return removed
