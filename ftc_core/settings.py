@@ -9,7 +9,7 @@ import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,7 +19,7 @@ from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import COMMIT_BATCH_MAX
 from ftc_core.listen import ListenAddress, is_host_name
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "describe_setting", "is_list_setting", "setting_names"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,3 +194,20 @@ _CHECKS: Mapping[str, Callable[[Any], None]] = {
     "lwm2m_uri": _check_coaps_uri,
     "storage_url": _check_storage_url,
 }
+
+_TYPES: Mapping[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
+def setting_names() -> tuple[str, ...]:
+    """Every setting, in the order of the catalogue."""
+    return tuple(_TYPES)
+
+
+def describe_setting(name: str) -> str:
+    """What setting `name` means, for help texts and the configuration file."""
+    return str(get_args(_TYPES[name])[1].description)
+
+
+def is_list_setting(name: str) -> bool:
+    """Whether setting `name` holds several values."""
+    return get_origin(get_args(_TYPES[name])[0]) is tuple
