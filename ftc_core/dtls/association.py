@@ -1,0 +1,296 @@
+"""One peer over OpenSSL memory BIOs: datagrams and time in, datagrams and events out.
+
+The caller owns socket and clock (sans-IO): after each `receive_datagram`, `send`, `handle_timer` or `close`
+it sends `datagrams_to_send()`, drains `next_event()`, and arranges for `handle_timer` at `get_timer()`.
+
+Rules that OpenSSL's memory BIO, a byte stream, imposes: a datagram is written alone and processed until
+OpenSSL wants more before the next one is written, or a truncated one would swallow its successor; what
+OpenSSL writes is a whole flight, cut into records and packed into datagrams here.
+
+Time: OpenSSL retransmits by the real clock (1 s, doubled at each expiry up to 60 s; RFC 6347 §4.2.4.1) and
+tells only how long is left. `get_timer(now)` adds that to the caller's `now`; `handle_timer` lets OpenSSL
+look at its own clock again, and does nothing if the time has not really passed. HANDSHAKE_TIMEOUT_S alone
+runs on the caller's clock.
+
+Until it is authenticated, a peer may cost HANDSHAKE_MAX_BYTES, HANDSHAKE_MAX_DATAGRAMS and
+HANDSHAKE_TIMEOUT_S; OpenSSL's own limit of 100 KiB of certificates cannot be set from Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+
+from ftc_core.dtls.alert import alert_name, with_description
+from ftc_core.dtls.context import new_connection
+from ftc_core.dtls.cookie import Proven
+from ftc_core.dtls.record import (
+    DATAGRAM_PROCESSED_MAX_BYTES,
+    BadRecord,
+    client_hello_message,
+    pack_datagrams,
+    split_records,
+)
+from ftc_core.dtls.trust import PathVerifier, VerifiedPath
+from ftc_core.dtls.verification import PeerVerification
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import (
+    DTLS_MTU_BYTES,
+    HANDSHAKE_MAX_BYTES,
+    HANDSHAKE_MAX_DATAGRAMS,
+    HANDSHAKE_TIMEOUT_S,
+)
+
+__all__ = ["ApplicationData", "Association", "CloseCause", "Closed", "Event", "HandshakeCompleted"]
+
+_BIO_READ_BYTES = 65_536
+
+
+class CloseCause(StrEnum):
+    """How an association ended."""
+
+    CLOSED_HERE = "CLOSED_HERE"
+    CLOSE_NOTIFY = "CLOSE_NOTIFY"  # by the peer
+    ALERT_SENT = "ALERT_SENT"
+    ALERT_RECEIVED = "ALERT_RECEIVED"
+    HANDSHAKE_TIMEOUT = "HANDSHAKE_TIMEOUT"
+    HANDSHAKE_TOO_LARGE = "HANDSHAKE_TOO_LARGE"
+    UNVERIFIED = "UNVERIFIED"  # the handshake ended without a verdict on the peer's certificate: a bug
+    FAILED = "FAILED"  # OpenSSL gave up without an alert
+
+
+class HandshakeCompleted(msgspec.Struct, frozen=True):
+    """The peer is authenticated; `cipher` is OpenSSL's name of the suite."""
+
+    path: VerifiedPath
+    cipher: str
+
+
+class ApplicationData(msgspec.Struct, frozen=True):
+    """One decrypted record from the authenticated peer."""
+
+    data: bytes
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """The last event. `alert` is the fatal alert's number (RFC 5246 §7.2) if one was sent or received."""
+
+    cause: CloseCause
+    alert: int | None = None
+    detail: str = ""
+
+
+Event = HandshakeCompleted | ApplicationData | Closed
+
+
+class Association:
+    """A DTLS session and its handshake. Make one with `accept` or `connect`."""
+
+    def __init__(
+        self, connection: SSL.Connection, verification: PeerVerification, client_hello: bytes, now: float
+    ) -> None:
+        self._connection = connection
+        self._verification = verification
+        self._client_hello_digest = _digest(client_hello)
+        self._handshake_deadline = now + HANDSHAKE_TIMEOUT_S
+        self._handshake_bytes = len(client_hello)
+        self._handshake_datagrams = 1 if client_hello else 0
+        self._established = False
+        self._closed = False
+        self._outbox: list[bytes] = []
+        self._events: deque[Event] = deque()
+        self._pump()
+
+    @classmethod
+    def accept(cls, proven: Proven, verify_path: PathVerifier, now: float) -> Association:
+        """The server's side, for a ClientHello that the gate let through; its answer is ready to be sent."""
+        verification = PeerVerification(verify_path)
+        proven.connection.set_app_data(verification)
+        return cls(proven.connection, verification, proven.client_hello, now)
+
+    @classmethod
+    def connect(cls, context: SSL.Context, verify_path: PathVerifier, now: float) -> Association:
+        """The client's side under a `client_context`; its ClientHello is ready to be sent."""
+        verification = PeerVerification(verify_path)
+        connection = new_connection(context, verification)
+        connection.set_connect_state()
+        return cls(connection, verification, b"", now)
+
+    @property
+    def established(self) -> bool:
+        """Whether the peer is authenticated and the association open."""
+        return self._established and not self._closed
+
+    @property
+    def max_plaintext_bytes(self) -> int:
+        """Largest `send` that fits the MTU under the negotiated suite; meaningful once established."""
+        return self._connection.get_cleartext_mtu()
+
+    def owns_client_hello(self, datagram: bytes) -> bool:
+        """Whether `datagram` is the ClientHello that began this association, sent once more.
+
+        If so, it belongs here; any other epoch-0 ClientHello from this address belongs to the gate
+        (RFC 6347 §4.2.8, which OpenSSL leaves to its caller).
+        """
+        try:
+            return _digest(client_hello_message(datagram)) == self._client_hello_digest
+        except BadRecord:
+            return False
+
+    def receive_datagram(self, datagram: bytes, now: float) -> None:
+        """Take one datagram from the peer's address. Garbage is dropped, as is all that follows the end."""
+        if self._closed or not 0 < len(datagram) <= DATAGRAM_PROCESSED_MAX_BYTES:
+            return
+        if not self._established and not self._admit(datagram, now):
+            return
+        self._connection.bio_write(datagram)
+        self._pump()
+
+    def send(self, plaintext: bytes) -> None:
+        """Encrypt one message into one datagram.
+
+        Raises FtcError INTERNAL_7 if the association is not open, ValueError if `plaintext` is empty or over
+        `max_plaintext_bytes`.
+        """
+        if not self.established:
+            raise FtcError(Reason.INTERNAL_7)
+        if not 0 < len(plaintext) <= self.max_plaintext_bytes:
+            raise ValueError(f"{len(plaintext)} bytes do not fit a datagram of {DTLS_MTU_BYTES}")
+        self._connection.send(plaintext)
+        self._collect_output()
+
+    def close(self) -> None:
+        """End: with close_notify if the peer is authenticated, in silence otherwise. Idempotent.
+
+        Data that the peer sent before and that was not yet taken is discarded; the next event is `Closed`.
+        """
+        if not self._closed:
+            self._events.clear()
+            self._end(Closed(CloseCause.CLOSED_HERE), say_goodbye=True)
+
+    def datagrams_to_send(self) -> list[bytes]:
+        """Take what is to be sent, in order; each fits the MTU."""
+        datagrams, self._outbox = self._outbox, []
+        return datagrams
+
+    def next_event(self) -> Event | None:
+        """Take the next event, or None."""
+        return self._events.popleft() if self._events else None
+
+    def get_timer(self, now: float) -> float | None:
+        """When to call `handle_timer`, on the clock of `now`; None if nothing is pending."""
+        if self._established or self._closed:
+            return None
+        remaining = self._connection.DTLSv1_get_timeout()
+        if remaining is None:
+            return self._handshake_deadline
+        return min(self._handshake_deadline, now + remaining)
+
+    def handle_timer(self, now: float) -> None:
+        """Retransmit what is due, or give the handshake up. Harmless if called early."""
+        if self._established or self._closed:
+            return
+        if now >= self._handshake_deadline:
+            self._end(Closed(CloseCause.HANDSHAKE_TIMEOUT))
+            return
+        try:
+            self._connection.DTLSv1_handle_timeout()
+        except SSL.Error as error:
+            self._end(Closed(CloseCause.HANDSHAKE_TIMEOUT, detail=_reason(error)))
+            return
+        self._collect_output()
+
+    def _admit(self, datagram: bytes, now: float) -> bool:
+        self._handshake_bytes += len(datagram)
+        self._handshake_datagrams += 1
+        if now >= self._handshake_deadline:
+            self._end(Closed(CloseCause.HANDSHAKE_TIMEOUT))
+        elif (
+            self._handshake_bytes > HANDSHAKE_MAX_BYTES or self._handshake_datagrams > HANDSHAKE_MAX_DATAGRAMS
+        ):
+            self._end(Closed(CloseCause.HANDSHAKE_TOO_LARGE))
+        return not self._closed
+
+    def _pump(self) -> None:
+        """Let OpenSSL work until it wants another datagram."""
+        try:
+            if not self._established:
+                self._connection.do_handshake()
+                self._complete_handshake()
+            while self.established:
+                self._events.append(ApplicationData(self._connection.recv(_BIO_READ_BYTES)))
+        except SSL.WantReadError:
+            self._collect_output()
+        except SSL.ZeroReturnError:
+            # RFC 5246 §7.2.1: the other party responds with a close_notify of its own.
+            self._end(Closed(CloseCause.CLOSE_NOTIFY), say_goodbye=True)
+        except SSL.Error as error:
+            self._collect_output()
+            self._end(self._cause_of(error))
+        except Exception:
+            # A bug below a callback: nothing of this connection may be used again.
+            self._end(Closed(CloseCause.FAILED, detail="internal error"))
+            raise
+
+    def _complete_handshake(self) -> None:
+        certificate = self._connection.get_peer_certificate(as_cryptography=True)
+        leaf_der = b"" if certificate is None else certificate.public_bytes(Encoding.DER)
+        path = self._verification.vouches_for(leaf_der)
+        if path is None:
+            self._end(Closed(CloseCause.UNVERIFIED))
+            return
+        self._established = True
+        self._events.append(HandshakeCompleted(path, self._connection.get_cipher_name() or ""))
+
+    def _collect_output(self) -> None:
+        flight = b"".join(_drain(self._connection))
+        records: Sequence[bytes] = split_records(flight)
+        if self._verification.refusal is not None:
+            alert = self._verification.refusal.alert
+            records = [with_description(sent, alert) for sent in records]
+        self._outbox += pack_datagrams(records, DTLS_MTU_BYTES)
+
+    def _end(self, closed: Closed, *, say_goodbye: bool = False) -> None:
+        if say_goodbye and self._established:
+            with contextlib.suppress(SSL.Error):  # the peer would notice by its own timers
+                self._connection.shutdown()
+            self._collect_output()
+        self._closed = True
+        self._events.append(closed)
+
+    def _cause_of(self, error: SSL.Error) -> Closed:
+        verification = self._verification
+        if verification.refusal is not None:
+            return Closed(CloseCause.ALERT_SENT, int(verification.refusal.alert), verification.refusal.detail)
+        if (received := verification.fatal_alert_received) is not None:
+            return Closed(CloseCause.ALERT_RECEIVED, received, alert_name(received))
+        if (sent := verification.fatal_alert_sent) is not None:
+            return Closed(CloseCause.ALERT_SENT, sent, f"{alert_name(sent)}: {_reason(error)}")
+        return Closed(CloseCause.FAILED, detail=_reason(error))
+
+
+def _drain(connection: SSL.Connection) -> list[bytes]:
+    chunks = []
+    try:
+        while True:
+            chunks.append(connection.bio_read(_BIO_READ_BYTES))
+    except SSL.WantReadError:
+        return chunks
+
+
+def _digest(client_hello: bytes) -> bytes:
+    return hashlib.sha256(client_hello).digest()
+
+
+def _reason(error: SSL.Error) -> str:
+    """The reasons on OpenSSL's error queue, oldest first; or the system error's text."""
+    if error.args and isinstance(error.args[0], list):
+        return "; ".join(entry[-1] for entry in error.args[0])
+    return ", ".join(str(part) for part in error.args)

@@ -1,0 +1,134 @@
+"""The gate: no state and no public-key work for an address that has not proven itself (RFC 6347 §4.2.1).
+
+All parsing is OpenSSL's. One listening connection is reused for every ClientHello: `DTLSv1_listen` clears
+it, reads one datagram, asks our callbacks for the cookie, and writes a HelloVerifyRequest or reports that the
+cookie is good. Only then does the connection leave the gate, with the ClientHello still inside, and become
+an association's; a fresh listener takes its place. Reuse was tried against truncated, bit-flipped, doubled
+and random datagrams: each consumes itself and leaves nothing in front of the next, as long as a datagram is
+not larger than OpenSSL's read (`DATAGRAM_PROCESSED_MAX_BYTES`); larger ones are dropped here.
+
+The cookie is an HMAC over the peer's address and a ticking epoch under a secret that all workers share, so
+that any worker verifies what any other gave. It is good in the tick in which it was given and the next one.
+It does not cover the ClientHello's parameters, as the RFC suggests it might: `DTLSv1_listen` does not show
+them, and the cookie's purpose, that the peer receives at its address, does not need them.
+
+A HelloVerifyRequest is 44 bytes; the least ClientHello that OpenSSL answers is 67, so amplification is below
+one. A ClientHello in fragments is not answered: `DTLSv1_listen` would have to keep state for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+from OpenSSL import SSL, crypto
+
+from ftc_core.dtls.context import new_connection
+from ftc_core.dtls.record import (
+    DATAGRAM_PROCESSED_MAX_BYTES,
+    BadRecord,
+    client_hello_message,
+    pack_datagrams,
+    split_records,
+)
+from ftc_core.limits import COOKIE_EPOCH_S, DTLS_MTU_BYTES
+
+__all__ = ["SECRET_BYTES", "CookieGate", "Proven", "Rejected", "Reply"]
+
+SECRET_BYTES = 32
+"""Least length of the shared secret: that of the hash (RFC 2104 §3)."""
+_COOKIE_BYTES = 16
+"""HMAC-SHA-256 cut to half its length, as far as RFC 2104 §5 allows: a shorter reply, 2^128 to guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Not a ClientHello that OpenSSL reads: to be dropped in silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A HelloVerifyRequest to send back; nothing was kept."""
+
+    datagrams: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A ClientHello with a good cookie, and the connection that holds it (for `Association.accept`)."""
+
+    connection: SSL.Connection
+    client_hello: bytes
+
+
+class CookieGate:
+    """Answers ClientHellos without keeping anything, until one brings back its cookie.
+
+    `context` is a `server_context`. `secret` has SECRET_BYTES or more and is the same in all workers of a
+    host. Raises ValueError for a shorter one.
+    """
+
+    def __init__(self, context: SSL.Context, secret: bytes) -> None:
+        if len(secret) < SECRET_BYTES:
+            raise ValueError(f"cookie secret of {len(secret)} bytes, {SECRET_BYTES} needed")
+        self._context = context
+        self._secret = secret
+        self._address = b""
+        self._tick = 0
+        self._listener = self._new_listener()
+
+    def receive(self, datagram: bytes, address: bytes, now: float) -> Rejected | Reply | Proven:
+        """Judge a datagram from `address`, any bytes that are one peer's address in one form.
+
+        `now` is seconds on a clock that all workers share (CLOCK_MONOTONIC is the host's).
+        """
+        try:
+            client_hello = client_hello_message(datagram)
+        except BadRecord:
+            return Rejected()
+        if len(datagram) > DATAGRAM_PROCESSED_MAX_BYTES:
+            return Rejected()
+        self._address, self._tick = address, int(now // COOKIE_EPOCH_S)
+        listener = self._listener
+        listener.bio_write(datagram)
+        try:
+            listener.DTLSv1_listen()
+        except SSL.WantReadError:
+            return self._reply()
+        except SSL.Error:
+            self._listener = self._new_listener()
+            return Rejected()
+        self._listener = self._new_listener()
+        return Proven(listener, client_hello)
+
+    def make_cookie(self) -> bytes:
+        """For OpenSSL: the cookie of the address being judged."""
+        return self._cookie(self._tick)
+
+    def check_cookie(self, cookie: bytes) -> bool:
+        """For OpenSSL: whether the address being judged was given this cookie, in this tick or the last."""
+        return any(hmac.compare_digest(cookie, self._cookie(tick)) for tick in (self._tick, self._tick - 1))
+
+    def walk_certificate(self, certificate: crypto.X509, depth: int, *, passed: bool) -> bool:
+        """Never asked of a listener, which sees no certificate."""
+        return False
+
+    def note_alert(self, description: int, *, sent: bool, fatal: bool) -> None:
+        """Never told to a listener, which speaks no alerts."""
+
+    def _cookie(self, tick: int) -> bytes:
+        message = tick.to_bytes(8, "big", signed=True) + self._address
+        return hmac.digest(self._secret, message, hashlib.sha256)[:_COOKIE_BYTES]
+
+    def _reply(self) -> Rejected | Reply:
+        try:
+            flight = self._listener.bio_read(DATAGRAM_PROCESSED_MAX_BYTES)
+        except SSL.WantReadError:
+            return Rejected()
+        return Reply(tuple(pack_datagrams(split_records(flight), DTLS_MTU_BYTES)))
+
+    def _new_listener(self) -> SSL.Connection:
+        listener = new_connection(self._context, self)
+        listener.set_accept_state()
+        return listener

@@ -1,0 +1,93 @@
+"""The certificate profile that we hold peers and ourselves to, beyond what OpenSSL's path check asks.
+
+CCM-8 forces OpenSSL to security level 0 (see `context`), and with it go its own checks of key size and
+signature hash; these are here. The X.509 store is used without a purpose, so key usages are here, too.
+Sources: RFC 5280 §4.2.1.3, §4.2.1.9 and §4.2.1.12 (key usage, basic constraints, extended key usage),
+RFC 7925 §4.4 (IoT certificate profile), PRODUCT §2 (P-256 and P-384 device keys, RSA of 2048 bits or more).
+
+Absent extensions are not held against a certificate: a version 1 certificate passes as a leaf.
+"""
+
+from __future__ import annotations
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+__all__ = ["intermediate_objection", "key_objection", "leaf_objection"]
+
+EC_KEY_MIN_BITS = 256
+"""P-256, the smallest curve of RFC 7925 §4.4."""
+RSA_KEY_MIN_BITS = 2_048
+"""PRODUCT §2."""
+
+_SIGNATURE_HASHES = frozenset({"sha256", "sha384", "sha512"})
+"""Neither MD5 nor SHA-1, whose collisions allow forged certificates; RFC 7925 §4.4 asks for SHA-256."""
+
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+def key_objection(key: object) -> str:
+    """Why a public key is too weak or of a kind that we do not take; "" if it is good."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return "" if key.key_size >= EC_KEY_MIN_BITS else f"elliptic-curve key of {key.key_size} bits"
+    if isinstance(key, rsa.RSAPublicKey):
+        return "" if key.key_size >= RSA_KEY_MIN_BITS else f"RSA key of {key.key_size} bits"
+    return "key is neither elliptic-curve nor RSA"
+
+
+def leaf_objection(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> str:
+    """Why a certificate may not authenticate a peer for `purpose` (an extended key usage); "" if it may.
+
+    The peer signs the handshake, so a key usage extension must allow digitalSignature (RFC 5280 §4.2.1.3).
+    """
+    try:
+        usage = _key_usage(certificate)
+        if usage is not None and not usage.digital_signature:
+            return "key usage does not allow digitalSignature"
+        return _common_objection(certificate, purpose)
+    except _UNREADABLE as error:
+        return f"unreadable: {error}"
+
+
+def intermediate_objection(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> str:
+    """Why a certificate may not stand between a trust anchor and a leaf for `purpose`; "" if it may.
+
+    OpenSSL also takes CAs that say so by key usage or Netscape type alone; RFC 5280 §6.1.4 (k) does not.
+    """
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        if not constraints.ca:
+            return "not a CA"
+        return _common_objection(certificate, purpose)
+    except x509.ExtensionNotFound:
+        return "not a CA"
+    except _UNREADABLE as error:
+        return f"unreadable: {error}"
+
+
+def _common_objection(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> str:
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is None or algorithm.name not in _SIGNATURE_HASHES:
+        return f"signature hash is {algorithm.name if algorithm else 'unknown'}"
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        pass
+    else:
+        if purpose not in usages and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in usages:
+            return "extended key usage does not allow this use"
+    return key_objection(certificate.public_key())
+
+
+def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return None

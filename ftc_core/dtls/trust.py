@@ -1,0 +1,222 @@
+"""Path validation: which trusted CAs vouch for a presented certificate chain (RFC 5280 §6.1).
+
+The trusted CAs of all accounts may be thousands, and several may share a name. So the index is asked for the
+few that could have issued something in the presented chain, and each of these is tried alone, as the only
+anchor of an OpenSSL store, with the presented certificates as untrusted material. All that succeed are the
+answer: any CA of a chain may be the trusted one, and which account trusts which is decided later.
+
+OpenSSL checks names, key identifiers, signatures, validity (of the anchor, too), basic constraints, path
+length, keyCertSign, name constraints and critical extensions. `profile` adds what it leaves out. A CA is
+looked up by the DER of its subject as `cryptography` encodes it, so a leaf that spells its issuer's name in
+another string type finds only CAs that it also presents (RFC 5280 §4.1.2.6 forbids such spellings).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+
+import msgspec
+from cryptography import x509
+from cryptography.utils import CryptographyDeprecationWarning
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import SSL, crypto
+
+from ftc_core.domain.certificate import TrustAnchor
+from ftc_core.dtls.alert import Alert
+from ftc_core.dtls.profile import intermediate_objection, leaf_objection
+from ftc_core.limits import PRESENTED_CHAIN_MAX, TRUST_CANDIDATES_MAX, TRUST_STORES_MAX
+
+__all__ = ["AnchorFinder", "PathRefused", "PathVerifier", "TrustEvaluator", "VerifiedPath", "fixed_anchors"]
+
+AnchorFinder = Callable[[Sequence[bytes], Sequence[bytes]], Sequence[TrustAnchor]]
+"""Trust anchors that have one of the DER subjects (first argument) or one of the SHA-256 fingerprints."""
+
+_Codes = SSL.X509VerificationCodes
+_OUT_OF_VALIDITY = frozenset({_Codes.ERR_CERT_NOT_YET_VALID, _Codes.ERR_CERT_HAS_EXPIRED})
+_NO_PATH = frozenset(
+    {
+        _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT,
+        _Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+        _Codes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
+        _Codes.ERR_SELF_SIGNED_CERT_IN_CHAIN,
+        _Codes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+    }
+)
+_PRECEDENCE = (Alert.UNKNOWN_CA, Alert.BAD_CERTIFICATE, Alert.CERTIFICATE_EXPIRED)
+"""If each anchor fails for another reason, the one that came closest is told: validity is checked last."""
+
+
+class VerifiedPath(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer's certificate that at least one trusted CA vouches for.
+
+    `leaf_fingerprint` and `issuing_cas` are SHA-256 over DER, 32 bytes each. The names are the leaf's
+    subject attributes CN, L and OU; "" where one is absent, occurs twice, or is not printable text (a NUL
+    in a name has fooled verifiers before). `chain_length` counts the presented certificates.
+    """
+
+    leaf_fingerprint: bytes
+    issuing_cas: tuple[bytes, ...]
+    common_name: str
+    locality: str
+    organizational_unit: str
+    chain_length: int
+
+
+class PathRefused(msgspec.Struct, frozen=True):
+    """No trusted CA vouches: the alert that the peer gets, and what the log gets."""
+
+    alert: Alert
+    detail: str
+
+
+PathVerifier = Callable[[Sequence[bytes]], VerifiedPath | PathRefused]
+"""A `TrustEvaluator.evaluate` with its wall clock bound: takes the chain in DER, leaf first."""
+
+
+class TrustEvaluator:
+    """Judges chains against whatever `find_anchors` finds at the moment of each judgement.
+
+    `purpose` is the extended key usage that a leaf must allow: clientAuth for devices, serverAuth for
+    servers. With `pin_leaf`, a leaf that is itself an anchor is trusted (LwM2M gives a device the very
+    certificate of its server); without, a leaf needs an issuer. To be used by one thread at a time.
+    """
+
+    def __init__(
+        self,
+        find_anchors: AnchorFinder,
+        *,
+        purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.CLIENT_AUTH,
+        pin_leaf: bool = False,
+    ) -> None:
+        self._find_anchors = find_anchors
+        self._purpose = purpose
+        self._pin_leaf = pin_leaf
+        # By the DER itself, so that a wrong fingerprint in the index can never select another CA's store.
+        self._store_for = lru_cache(maxsize=TRUST_STORES_MAX)(_single_anchor_store)
+
+    def evaluate(self, chain_der: Sequence[bytes], now: datetime) -> VerifiedPath | PathRefused:
+        """Judge `chain_der` (leaf first) at `now` (aware). Raises only what `find_anchors` raises."""
+        if not 1 <= len(chain_der) <= PRESENTED_CHAIN_MAX:
+            return PathRefused(Alert.BAD_CERTIFICATE, f"chain of {len(chain_der)} certificates")
+        with warnings.catch_warnings():
+            # Zero serial numbers and such, which OpenSSL takes and which fielded devices have.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            return self._evaluate(chain_der, now)
+
+    def _evaluate(self, chain_der: Sequence[bytes], now: datetime) -> VerifiedPath | PathRefused:
+        try:
+            chain = [_Presented(der) for der in chain_der]
+            issuers = [certificate.issuer for certificate in chain]
+        except (ValueError, crypto.Error) as error:
+            return PathRefused(Alert.BAD_CERTIFICATE, f"unreadable certificate: {error}")
+        leaf = chain[0]
+        if objection := leaf_objection(leaf.parsed, self._purpose):
+            return PathRefused(Alert.BAD_CERTIFICATE, f"leaf: {objection}")
+        wanted = chain if self._pin_leaf else chain[1:]
+        anchors = self._find_anchors(_unique(issuers), _unique(item.fingerprint for item in wanted))
+        vouching: list[bytes] = []
+        worst: PathRefused = PathRefused(Alert.UNKNOWN_CA, "no trusted CA has the issuer's name")
+        for anchor in anchors[:TRUST_CANDIDATES_MAX]:
+            refusal = self._try_anchor(anchor, chain, now)
+            if refusal is None:
+                vouching.append(anchor.fingerprint)
+            elif _PRECEDENCE.index(refusal.alert) >= _PRECEDENCE.index(worst.alert):
+                worst = refusal
+        if not vouching:
+            return worst
+        return VerifiedPath(
+            leaf_fingerprint=leaf.fingerprint,
+            issuing_cas=tuple(_unique(vouching)),
+            common_name=_sole_text(leaf.parsed, NameOID.COMMON_NAME),
+            locality=_sole_text(leaf.parsed, NameOID.LOCALITY_NAME),
+            organizational_unit=_sole_text(leaf.parsed, NameOID.ORGANIZATIONAL_UNIT_NAME),
+            chain_length=len(chain),
+        )
+
+    def _try_anchor(
+        self, anchor: TrustAnchor, chain: Sequence[_Presented], now: datetime
+    ) -> PathRefused | None:
+        """None if this anchor alone vouches for the chain's leaf."""
+        leaf, *others = chain
+        if anchor.certificate_der == leaf.der and not self._pin_leaf:
+            return PathRefused(Alert.UNKNOWN_CA, "the leaf is itself the trusted CA")
+        try:
+            store = self._store_for(anchor.certificate_der)
+            store.set_time(now.astimezone(UTC))
+            context = crypto.X509StoreContext(store, leaf.handle, [item.handle for item in others])
+            if not others:
+                context.verify_certificate()
+                return None
+            path = context.get_verified_chain()
+        except crypto.X509StoreContextError as error:
+            return _refusal(error)
+        except crypto.Error as error:
+            return PathRefused(Alert.UNKNOWN_CA, f"trusted CA cannot be used: {error}")
+        for handle in path[1:-1]:
+            if objection := intermediate_objection(handle.to_cryptography(), self._purpose):
+                return PathRefused(Alert.BAD_CERTIFICATE, f"intermediate: {objection}")
+        return None
+
+
+def fixed_anchors(certificates_der: Iterable[bytes]) -> AnchorFinder:
+    """A finder over a fixed, small set of CAs: each is a candidate for every chain."""
+    anchors = [
+        TrustAnchor(fingerprint=hashlib.sha256(der).digest(), certificate_der=der) for der in certificates_der
+    ]
+    return lambda subjects, fingerprints: anchors
+
+
+class _Presented:
+    """One presented certificate, as each of the two libraries wants it. Raises ValueError or crypto.Error."""
+
+    def __init__(self, der: bytes) -> None:
+        self.der = der
+        self.parsed = x509.load_der_x509_certificate(der)
+
+    @cached_property
+    def handle(self) -> crypto.X509:
+        return crypto.load_certificate(crypto.FILETYPE_ASN1, self.der)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        return hashlib.sha256(self.der).digest()
+
+    @property
+    def issuer(self) -> bytes:
+        return self.parsed.issuer.public_bytes()
+
+
+def _single_anchor_store(certificate_der: bytes) -> crypto.X509Store:
+    store = crypto.X509Store()
+    store.add_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, certificate_der))
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an anchor need not be self-signed
+    return store
+
+
+def _refusal(error: crypto.X509StoreContextError) -> PathRefused:
+    code, depth, text = error.errors
+    if code in _OUT_OF_VALIDITY:
+        alert = Alert.CERTIFICATE_EXPIRED  # RFC 5246 §7.2.2: "has expired or is not currently valid"
+    elif code in _NO_PATH:
+        alert = Alert.UNKNOWN_CA
+    else:
+        alert = Alert.BAD_CERTIFICATE
+    return PathRefused(alert, f"{text} (depth {depth})")
+
+
+def _sole_text(certificate: x509.Certificate, attribute: x509.ObjectIdentifier) -> str:
+    try:
+        values = [item.value for item in certificate.subject.get_attributes_for_oid(attribute)]
+    except ValueError:
+        return ""
+    if len(values) != 1 or not isinstance(values[0], str) or not values[0].isprintable():
+        return ""
+    return values[0]
+
+
+def _unique(values: Iterable[bytes]) -> list[bytes]:
+    return list(dict.fromkeys(values))
