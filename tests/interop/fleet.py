@@ -1,0 +1,55 @@
+"""The devices that foreign clients play: made by `ftc factory`, or by a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.certificates import Credential
+from tests.interop.instance import Instance, ftc
+
+__all__ = ["Device", "Fleet", "provision"]
+
+_SIZE = 60
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device's endpoint name, and its bootstrap certificate and key in PEM."""
+
+    endpoint_name: str
+    certificate: Path
+    key: Path
+
+    @property
+    def credential(self) -> tuple[Path, Path]:
+        """Certificate and key, as clients take them."""
+        return self.certificate, self.key
+
+    @classmethod
+    def of(cls, credential: Credential, endpoint_name: str, directory: Path) -> Device:
+        """A device with a certificate made by a test."""
+        return cls(endpoint_name, *credential.write(directory))
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The manufacturer's CA, and devices under it that nobody has used yet."""
+
+    ca: Path
+    devices: Iterator[Device]
+
+
+def provision(instance: Instance, directory: Path) -> Fleet:
+    """What a factory does for devices that are to meet `instance`."""
+    ca, output = directory / "ca", directory / "production"
+    ftc("factory", "init-ca", "--out", ca)
+    uri = f"coaps://localhost:{instance.ports['bootstrap']}"
+    place: list[str | Path] = ["--out", output, "--ca", ca, "--no-labels"]
+    server: list[str | Path] = ["--bootstrap-uri", uri, "--server-ca", instance.ca]
+    ftc("factory", "provision", "--count", str(_SIZE), *place, *server)
+    bundles = sorted((output / "devices").iterdir())
+    assert len(bundles) == _SIZE
+    devices = (Device(bundle.name, bundle / "device.pem", bundle / "device.key") for bundle in bundles)
+    return Fleet(output / "ca.pem", devices)

@@ -1,0 +1,140 @@
+"""A real instance: `ftc init`, `ftc serve`, and the API through `ftc`, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["BIN", "Account", "Instance", "ftc", "running_instance"]
+
+BIN = Path(sys.executable).parent
+"""Where the programs of this environment are: `ftc`, `buf`."""
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 30.0
+_COMMAND_SECONDS = 30.0
+
+
+def ftc(*arguments: str | Path, **variables: str) -> str:
+    """Run `ftc` with `variables` in its environment and no other FTC_… ones; give its standard output."""
+    done = subprocess.run(
+        [BIN / "ftc", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_COMMAND_SECONDS,
+        env={**_clean_environment(), **variables},
+        check=False,
+    )
+    assert done.returncode == 0, f"ftc {' '.join(map(str, arguments))}: {done.stderr}"
+    return done.stdout
+
+
+def _clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("FTC_")}
+
+
+@dataclass(frozen=True)
+class Account:
+    """One account of an instance, seen with its own ADMIN key."""
+
+    instance: Instance
+    id: str
+    api_key: str
+
+    def ftc(self, *arguments: str | Path) -> Any:
+        """The JSON that an API command prints for this account."""
+        return self.instance.ftc(*arguments, api_key=self.api_key)
+
+    def upload_ca(self, certificate: Path) -> None:
+        """Trust devices of this CA on first claim."""
+        self.ftc("cert", "upload", certificate, "--enrollment-mode")
+
+    def enroll(self, certificate: Path) -> None:
+        """Put the device that has this certificate on the enrollment list."""
+        self.ftc("enrollment", "create", ftc("enrollment-id", certificate).split()[0])
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Every device of the account."""
+        devices: list[dict[str, Any]] = self.ftc("device", "list")
+        return devices
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A running server: its data directory and the TCP or UDP `ports` of its endpoints."""
+
+    data_directory: Path
+    ports: dict[str, int]
+
+    @property
+    def ca(self) -> Path:
+        """The CA that devices and API clients trust."""
+        return self.data_directory / "pki" / "server-ca.pem"
+
+    @property
+    def operator_key(self) -> str:
+        """The API key that `ftc init` made."""
+        return (self.data_directory / "operator.key").read_text().strip()
+
+    def ftc(self, *arguments: str | Path, api_key: str | None = None) -> Any:
+        """The JSON that an API command prints, by default for the operator."""
+        output = ftc(
+            *arguments,
+            "--json",
+            FTC_ENDPOINT=f"localhost:{self.ports['grpc']}",
+            FTC_API_KEY=api_key or self.operator_key,
+            FTC_CA=str(self.ca),
+        )
+        return json.loads(output)
+
+    def create_account(self, display_name: str) -> Account:
+        """A new account with an ADMIN key."""
+        account = self.ftc("account", "create", display_name)["name"]
+        key = self.ftc("key", "create", "--account", account, "--role", "ADMIN")
+        return Account(self, account.removeprefix("accounts/"), key["secret"])
+
+
+@contextmanager
+def running_instance(data_directory: Path) -> Iterator[Instance]:
+    """Serve a new data directory on free loopback ports; at the end, SIGTERM must make it exit with 0."""
+    ftc("init", "--data-dir", data_directory)
+    arguments = ["serve", "--data-dir", str(data_directory), "--workers", "2"]
+    for endpoint in ("bootstrap", "lwm2m", "grpc", "metrics"):
+        arguments += [f"--{endpoint}-listen", "127.0.0.1:0"]
+    log = data_directory / "serve.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [BIN / "ftc", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_clean_environment(),
+        )
+        try:
+            yield Instance(data_directory, _wait_until_ready(process, data_directory / "endpoints.json", log))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(_STOP_SECONDS) == 0, log.read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], endpoints: Path, log: Path) -> dict[str, int]:
+    deadline = time.monotonic() + _START_SECONDS
+    while not endpoints.exists():
+        assert process.poll() is None, f"ftc serve ended: {log.read_text()}"
+        assert time.monotonic() < deadline, f"ftc serve is not ready: {log.read_text()}"
+        time.sleep(0.05)
+    addresses = json.loads(endpoints.read_text())
+    names = ("bootstrap", "lwm2m", "grpc", "metrics")
+    return {name: int(addresses[name][0].rpartition(":")[2]) for name in names}

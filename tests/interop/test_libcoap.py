@@ -1,0 +1,141 @@
+"""libcoap's clients, on OpenSSL and on GnuTLS, ask the bootstrap server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import Manufacturer
+from tests.interop.fleet import Device
+from tests.interop.instance import Account, Instance
+from tests.interop.libcoap import LIBRARIES, Answer, Library, NoAnswerError, request
+from tests.interop.openssl import UNKNOWN_CA
+
+GRANTED = Answer("2.04", "")
+NOT_REGISTERED = Answer("4.03", "Enrollment ID not registered")
+
+pytestmark = pytest.mark.parametrize("library", LIBRARIES)
+
+
+class Client:
+    """One build of coap-client, with the credential of one device."""
+
+    def __init__(self, library: Library, instance: Instance, device: Device) -> None:
+        self.library, self.instance, self.device = library, instance, device
+
+    def bootstrap(self, query: str | None = None, lose: tuple[int, ...] = ()) -> Answer:
+        return self.ask("post", f"bs?{query or f'ep={self.device.endpoint_name}'}", lose)
+
+    def ask(self, method: str, path: str, lose: tuple[int, ...] = ()) -> Answer:
+        return request(
+            self.library,
+            method,
+            self.instance.ports["bootstrap"],
+            path,
+            ca=self.instance.ca,
+            credential=self.device.credential,
+            lose=lose,
+        )
+
+
+@pytest.fixture
+def client(library: Library, instance: Instance, device: Device) -> Client:
+    return Client(library, instance, device)
+
+
+def test_enrolled_device_is_granted_and_stands_in_the_account(client: Client, owner: Account) -> None:
+    owner.enroll(client.device.certificate)
+
+    assert client.bootstrap() == GRANTED
+
+    (device,) = owner.devices()
+    # The client leaves before the sequence ends: the claim stays, the device is not yet BOOTSTRAPPED.
+    assert (device["endpointName"], device["state"]) == (client.device.endpoint_name, "CLOUD_ENROLLING")
+
+
+def test_second_bootstrap_gives_the_same_device(client: Client, owner: Account) -> None:
+    owner.enroll(client.device.certificate)
+
+    assert client.bootstrap() == GRANTED
+    first = owner.devices()
+    assert client.bootstrap() == GRANTED
+
+    assert [device["name"] for device in owner.devices()] == [device["name"] for device in first]
+
+
+def test_device_that_nobody_enrolled_is_refused_until_it_is(client: Client, owner: Account) -> None:
+    assert client.bootstrap() == NOT_REGISTERED
+
+    owner.enroll(client.device.certificate)
+
+    assert client.bootstrap() == GRANTED
+
+
+def test_lost_datagrams_are_made_good(client: Client, owner: Account) -> None:
+    owner.enroll(client.device.certificate)
+
+    # The second ClientHello, and the request itself, go missing: DTLS and CoAP each send again.
+    assert client.bootstrap(lose=(2, 5)) == GRANTED
+
+    assert len(owner.devices()) == 1
+
+
+def test_endpoint_name_of_another_device_is_refused(client: Client, owner: Account) -> None:
+    owner.enroll(client.device.certificate)
+
+    assert client.bootstrap("ep=somebody-else") == Answer("4.00", "ep does not match the certificate")
+    assert owner.devices() == []
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("pct=11542", "ep is missing"),
+        ("ep=", "ep is missing"),
+        (f"ep={'x' * 300}", "ep is longer than 256 bytes"),
+        ("ep=%ff%fe", "ep is not valid UTF-8"),
+    ],
+)
+def test_malformed_endpoint_name_is_refused_with_what_is_wrong(
+    client: Client, owner: Account, query: str, text: str
+) -> None:
+    assert client.bootstrap(query) == Answer("4.00", text)
+
+
+def test_query_parameters_that_we_do_not_know_are_ignored(client: Client, owner: Account) -> None:
+    owner.enroll(client.device.certificate)
+
+    assert client.bootstrap(f"mccv=4.13.0&ep={client.device.endpoint_name}&colour=blue") == GRANTED
+
+
+def test_payload_format_that_we_do_not_write_is_refused(client: Client, owner: Account) -> None:
+    assert client.bootstrap(f"ep={client.device.endpoint_name}&pct=50") == Answer(
+        "4.15", "pct is not supported"
+    )
+
+
+def test_unknown_path_and_method_are_refused(client: Client, owner: Account) -> None:
+    assert client.ask("post", "nowhere") == Answer("4.04", "No such resource")
+    assert client.ask("get", "bs") == Answer("4.05", "Method not allowed")
+
+
+def test_ca_that_the_enrolling_account_lacks_is_named(
+    client: Client, owner: Account, instance: Instance
+) -> None:
+    without_ca = instance.create_account("enrolls without the CA")
+    without_ca.enroll(client.device.certificate)
+
+    assert client.bootstrap() == Answer("4.00", "Corresponding trusted certificate not in account")
+    assert without_ca.devices() == owner.devices() == []
+
+
+def test_ca_that_nobody_uploaded_fails_the_handshake(
+    library: Library, instance: Instance, tmp_path: Path
+) -> None:
+    stranger = Device.of(Manufacturer("Nobody's CA").device("stranger"), "stranger", tmp_path)
+
+    with pytest.raises(NoAnswerError) as failure:
+        Client(library, instance, stranger).bootstrap()
+
+    assert failure.value.alert == UNKNOWN_CA
