@@ -29,6 +29,8 @@ TRUST_CANDIDATES_MAX = 16
 """CAs with the wanted subject that are tried for one device (rotation, look-alikes): bounds our CPU."""
 PRESENTED_CHAIN_MAX = 6
 """Certificates that a device may present, leaf included."""
+TRUST_STORES_MAX = 1_024
+"""CAs that one process keeps ready for path validation; a few KiB each, and 16 µs to make again."""
 COOKIE_EPOCH_S = 60.0
 """Seconds for which a cookie secret's tick lasts; a cookie is good for this and the next tick."""
 ASSOCIATIONS_MAX = 20_000
@@ -53,6 +55,8 @@ BOOTSTRAP_SESSION_TIMEOUT_S = 120.0
 """Seconds from the Bootstrap-Request to Bootstrap-Finish; longer is a lost device, its claim stays."""
 IDLE_TIMEOUT_S = 60.0
 """Seconds after which an established bootstrap association without traffic is closed."""
+REGISTRATION_IDLE_MAX_S = 86_400.0
+"""Seconds for which a registered device's silent association is kept; later it makes a new handshake."""
 REFUSED_LINGER_S = 10.0
 """Seconds for which an association stays after a refusal: a lost answer is asked for again within 3 s."""
 CREDENTIAL_DER_MAX_BYTES = 1_024
