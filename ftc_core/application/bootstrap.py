@@ -1,0 +1,131 @@
+"""Bootstrapping: from a proven certificate to a durable claim and fresh credentials.
+
+The use case behind `POST /bs`. It is driven by callbacks, not by coroutines, because a worker runs
+thousands of these at once and the only wait is the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from ftc_core.application.commit import Commit, submit
+from ftc_core.credentials.issuer import CredentialIssuer
+from ftc_core.domain.certificate import TrustAnchor
+from ftc_core.domain.claim import ClaimRequest, decide
+from ftc_core.errors import FtcError, Reason
+from ftc_core.lwm2m.sequence import BootstrapGrant
+from ftc_core.storage.port import Claimed, ClaimDevice, MarkBootstrapped, Outcome, Store
+
+__all__ = ["BootstrapService", "ServerFacts"]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """What every device is told about our servers: URIs without query, the CA in DER, and registration terms."""
+
+    lwm2m_uri: str
+    bootstrap_uri: str
+    server_ca: bytes
+    short_server_id: int
+    lifetime: int
+    binding: str
+
+
+class BootstrapService:
+    """Claims devices and hands out their credentials. Every call is for the thread that runs the worker."""
+
+    def __init__(
+        self,
+        store: Store,
+        commit: Commit,
+        issuer: CredentialIssuer,
+        servers: ServerFacts,
+        utc_now: Callable[[], datetime],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._commit = commit
+        self._issuer = issuer
+        self._servers = servers
+        self._utc_now = utc_now
+        self._new_id = new_id
+
+    def find_anchors(self, subjects: Sequence[bytes], fingerprints: Sequence[bytes]) -> Sequence[TrustAnchor]:
+        """The trusted CAs with these DER subjects or fingerprints, as of now: no cache can be stale."""
+        with self._store.view() as view:
+            return view.find_trust_anchors(subjects, fingerprints)
+
+    def claim(
+        self,
+        request: ClaimRequest,
+        device_certificate: bytes | None,
+        answer: Callable[[BootstrapGrant | FtcError], None],
+    ) -> None:
+        """Judge `request`; claim the device if it may be claimed.
+
+        `answer` gets the refusal, at once and with nothing written, or, once the claim is durable, the
+        grant. `device_certificate` is the DER to repeat in the device's bootstrap instance, if any.
+        """
+        try:
+            with self._store.view() as view:
+                decide(view.claim_facts(request), self._utc_now()).granted()
+        except FtcError as error:
+            answer(error)
+            return
+        command = ClaimDevice(request=request, device_id=self._new_id(), now=self._utc_now())
+
+        def committed(outcome: Outcome | FtcError) -> None:
+            if isinstance(outcome, Claimed):
+                answer(self._grant(outcome, device_certificate))
+            else:
+                answer(outcome if isinstance(outcome, FtcError) else FtcError(Reason.INTERNAL_10))
+
+        submit(self._commit, command, committed)
+
+    def bootstrapped(self, account_id: str, device_id: str) -> None:
+        """The device acknowledged Bootstrap-Finish: record it.
+
+        Nobody waits for this. A device that was released in the meantime stays released.
+        """
+        command = MarkBootstrapped(account_id=account_id, device_id=device_id, now=self._utc_now())
+
+        def committed(outcome: Outcome | FtcError) -> None:
+            if isinstance(outcome, FtcError):
+                _log.warning("bootstrap not recorded", device=device_id, reason=outcome.reason)
+
+        submit(self._commit, command, committed)
+
+    def _grant(self, claimed: Claimed, device_certificate: bytes | None) -> BootstrapGrant | FtcError:
+        device, servers = claimed.device, self._servers
+        try:
+            credential = self._issuer.issue(
+                endpoint_name=device.endpoint_name,
+                device_id=device.id,
+                account_id=device.account_id,
+                now=self._utc_now(),
+            )
+        except FtcError as error:
+            # The claim stands; the device's next attempt resumes here.
+            _log.error("credential not issued", device=device.id, reason=error.reason, **error.metadata)
+            return error
+        return BootstrapGrant(
+            account_id=device.account_id,
+            device_id=device.id,
+            endpoint_name=device.endpoint_name,
+            lwm2m_uri=servers.lwm2m_uri,
+            lwm2m_server_certificate=servers.server_ca,
+            client_certificate=credential.certificate_der,
+            client_key=credential.private_key_der,
+            bootstrap_uri=servers.bootstrap_uri,
+            bootstrap_server_certificate=servers.server_ca,
+            device_certificate=device_certificate,
+            short_server_id=servers.short_server_id,
+            lifetime=servers.lifetime,
+            binding=servers.binding,
+        )

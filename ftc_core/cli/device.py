@@ -1,0 +1,138 @@
+"""`ftc device run`: one simulated device."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from pathlib import Path
+
+import click
+import uvloop
+
+from ftc_core.device.bundle import Bundle, LwM2MCredentials
+from ftc_core.device.client import BootstrapFailed
+from ftc_core.device.registration import OperationFailed
+from ftc_core.device.retry import Reaction, after_bootstrap, backoff_s
+from ftc_core.device.runner import DeviceRunner, RegisteredDevice
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import COAP_BLOCK_SIZE
+
+__all__ = ["register"]
+
+
+@click.command()
+@click.option(
+    "--bundle",
+    "directory",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The device's bundle, as made by `ftc factory provision`.",
+)
+@click.option("--factory-reset", is_flag=True, help="Forget account and LwM2M credentials first.")
+@click.option(
+    "--retry/--no-retry", default=False, help="After a refusal, wait and try again as a device in the field does."
+)
+@click.option("--stay", is_flag=True, help="Stay registered, with updates, until interrupted; then de-register.")
+@click.option("--lifetime", default=86_400, show_default=True, help="Registration lifetime, seconds.")
+@click.option(
+    "--block-size",
+    type=click.Choice(["16", "32", "64", "128", "256", "512", "1024"]),
+    default=str(COAP_BLOCK_SIZE),
+    show_default=True,
+    help="The largest CoAP block that the device takes, bytes.",
+)
+def run(
+    directory: Path, factory_reset: bool, retry: bool, stay: bool, lifetime: int, block_size: str
+) -> None:
+    """Power on one simulated device: bootstrap if it has no LwM2M account, then register.
+
+    What the server writes is kept in the bundle. Exit code 1 if the server refuses the device.
+
+    \b
+    Examples:
+      ftc device run --bundle factory/devices/device-000001
+      ftc device run --bundle factory/devices/device-000001 --factory-reset --retry
+    """
+    bundle = Bundle.load(directory)
+    if factory_reset:
+        bundle.factory_reset()
+        click.echo("factory reset: account and LwM2M credentials forgotten")
+    runner = DeviceRunner(bundle, block_size=int(block_size))
+    uvloop.run(_power_on(runner, retry=retry, stay=stay, lifetime=lifetime))
+
+
+async def _power_on(runner: DeviceRunner, *, retry: bool, stay: bool, lifetime: int) -> None:
+    failures = 0
+    while True:
+        try:
+            await _onboard(runner, stay=stay, lifetime=lifetime)
+            return
+        except FtcError as error:
+            if not retry or error.metadata.get("reaction") == Reaction.STOP:
+                raise
+            failures += 1
+            wait = backoff_s(failures, random.uniform(-1, 1))  # noqa: S311 - jitter
+            click.echo(f"refused: {error.message}; trying again in {wait:.0f} s")
+            await asyncio.sleep(wait)
+
+
+async def _onboard(runner: DeviceRunner, *, stay: bool, lifetime: int) -> None:
+    bundle = runner.bundle
+    click.echo(f"device {bundle.endpoint_name}, enrollment ID {bundle.enrollment_id}")
+    credentials = bundle.lwm2m
+    if credentials is None:
+        credentials = await _bootstrap(runner)
+    device = await runner.register(credentials, lifetime=lifetime)
+    if isinstance(device, OperationFailed) and device.reaction is Reaction.BOOTSTRAP_AGAIN:
+        # What a client does whose credentials the server no longer takes: the device has another owner now.
+        click.echo(f"register refused: {device.code} {device.text}; bootstrapping again")
+        bundle.forget_lwm2m()
+        device = await runner.register(await _bootstrap(runner), lifetime=lifetime)
+    if isinstance(device, OperationFailed):
+        raise FtcError(Reason.DEVICE_REFUSED, f"Register: {device.code} {device.text}".replace(":  ", ": "))
+    click.echo(f"registered at {device.location}, lifetime {lifetime} s")
+    if stay:
+        await _stay(device, lifetime)
+    else:
+        device.close()
+
+
+async def _bootstrap(runner: DeviceRunner) -> LwM2MCredentials:
+    click.echo(f"bootstrapping at {runner.bundle.bootstrap_server_uri}")
+    outcome = await runner.bootstrap()
+    for step in outcome.steps:
+        took = f"{(step.ended_at - step.started_at) * 1e3:7.1f} ms" if step.ended_at is not None else " " * 10
+        click.echo(f"  {took}  {step.name} {step.code}".rstrip())
+    if isinstance(outcome, BootstrapFailed):
+        raise FtcError(
+            Reason.DEVICE_REFUSED,
+            f"{outcome.code} {outcome.text}".strip(),
+            metadata={"reaction": after_bootstrap(outcome.code)},
+        )
+    credentials = runner.bundle.lwm2m
+    assert credentials is not None  # noqa: S101 - the bootstrap has just stored them
+    click.echo(f"claimed by account {credentials.account_id} as device {credentials.device_id}")
+    return credentials
+
+
+async def _stay(device: RegisteredDevice, lifetime: int) -> None:
+    """Update at half of the lifetime, until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    while not stop.is_set():
+        try:
+            await asyncio.wait_for(stop.wait(), lifetime / 2)
+        except TimeoutError:
+            outcome = await device.update()
+            if isinstance(outcome, OperationFailed):
+                raise FtcError(Reason.DEVICE_REFUSED, f"Update: {outcome.code} {outcome.text}") from None
+            click.echo("updated")
+    await device.leave()
+    click.echo("de-registered")
+
+
+def register(group: click.Group) -> None:
+    """Add the command to `ftc device`."""
+    group.add_command(run)

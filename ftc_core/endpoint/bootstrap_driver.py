@@ -1,0 +1,164 @@
+"""Joins one bootstrap session to its CoAP layer and to the bootstrap use case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from ftc_core.application.bootstrap import BootstrapService
+from ftc_core.coap.blockwise import BlockwiseLayer
+from ftc_core.coap.events import (
+    Event,
+    ExchangeFailed,
+    RequestReceived,
+    ResponseAcknowledged,
+    ResponseLost,
+    ResponseReceived,
+)
+from ftc_core.domain.claim import ClaimRequest
+from ftc_core.dtls.trust import VerifiedPath
+from ftc_core.endpoint.causes import reason_of
+from ftc_core.endpoint.udp import Origin
+from ftc_core.errors import FtcError
+from ftc_core.limits import IDLE_TIMEOUT_S, REFUSED_LINGER_S
+from ftc_core.lwm2m.bootstrap import BootstrapSession, Claim, Completed, Failed, Superseded
+from ftc_core.lwm2m.effects import CancelRequest, Ignore, Respond, SendRequest
+from ftc_core.lwm2m.request import BootstrapRequest
+from ftc_core.lwm2m.sequence import BootstrapGrant
+from ftc_core.lwm2m.timeline import Step
+
+__all__ = ["BootstrapDriver"]
+
+_log = structlog.get_logger(__name__)
+
+
+class BootstrapDriver:
+    """One device at the bootstrap server, from its finished handshake to close_notify."""
+
+    def __init__(
+        self,
+        service: BootstrapService,
+        path: VerifiedPath,
+        origin: Origin,
+        coap: BlockwiseLayer,
+        wake: Callable[[], None],
+        clock: Callable[[], float],
+        now: float,
+    ) -> None:
+        self._service = service
+        self._path = path
+        self._origin = origin
+        self._coap = coap
+        self._wake = wake
+        self._clock = clock
+        self._session = BootstrapSession()
+        self._idle_at = now + IDLE_TIMEOUT_S
+        self._gone = False
+        self.finished = False
+
+    def handle_event(self, event: Event, now: float) -> None:
+        """One event of the CoAP layer."""
+        self._idle_at = now + IDLE_TIMEOUT_S
+        match event:
+            case RequestReceived(exchange, message):
+                self._session.request_received(exchange, message, now)
+            case ResponseReceived(exchange, message):
+                self._session.response_received(exchange, message, now)
+            case ExchangeFailed(exchange, cause):
+                self._session.exchange_failed(exchange, reason_of(cause), now)
+            case ResponseAcknowledged() | ResponseLost():
+                pass  # the session's own deadlines notice a device that did not get its answer
+        self._perform(now)
+
+    def get_timer(self) -> float:
+        """The session's deadline, or the one for a device that says nothing."""
+        deadline = self._session.get_timer()
+        return self._idle_at if deadline is None else min(deadline, self._idle_at)
+
+    def handle_timer(self, now: float) -> None:
+        """Close an idle association; otherwise let the session see to its deadline."""
+        self._session.handle_timer(now)
+        self._perform(now)
+        if now >= self._idle_at:
+            self.finished = True
+
+    def association_closed(self, now: float) -> None:
+        """The device went away, or began again."""
+        self._gone = True
+        self._session.association_lost(now)
+        self._perform(now)
+
+    def _perform(self, now: float) -> None:
+        while (effect := self._session.next_effect()) is not None:
+            match effect:
+                case Completed():
+                    self._completed(effect)
+                case Failed(error, steps):
+                    self._failed(error, steps, now)
+                case Superseded(steps):
+                    _log.info("bootstrap superseded", peer=str(self._origin), step=steps[-1].name)
+                case Claim(request):
+                    self._claim(request)
+                case _ if self._gone:
+                    pass  # there is nobody to send to
+                case Respond(exchange, message):
+                    self._coap.send_response(exchange, message, now)
+                case SendRequest(label, message):
+                    self._session.request_sent(label, self._coap.send_request(message, now))
+                case Ignore(exchange) | CancelRequest(exchange):
+                    self._coap.cancel(exchange, now)
+
+    def _claim(self, request: BootstrapRequest) -> None:
+        claim = ClaimRequest(
+            fingerprint=self._path.fingerprint,
+            common_name=self._path.common_name,
+            endpoint_name=request.endpoint_name,
+            issuing_cas=self._path.issuing_cas,
+            account_id=request.account_id,
+            client_version=request.client_version,
+            address=str(self._origin),
+        )
+        presented = self._path.leaf_der if self._path.chain_length == 1 else None
+        # A refusal is answered within this very call, a grant after the commit; `waiting` tells which.
+        waiting = False
+
+        def answered(answer: BootstrapGrant | FtcError) -> None:
+            now = self._clock()
+            if isinstance(answer, FtcError):
+                self._session.claim_refused(answer, now)
+            else:
+                self._session.claim_granted(answer, now)
+            if waiting:
+                self._perform(now)
+                self._wake()
+
+        self._service.claim(claim, presented, answered)
+        waiting = True
+
+    def _completed(self, effect: Completed) -> None:
+        self._service.bootstrapped(effect.grant_account_id, effect.grant_device_id)
+        _log.info(
+            "bootstrapped",
+            device=effect.grant_device_id,
+            account=effect.grant_account_id,
+            peer=str(self._origin),
+            ms=_milliseconds(effect.steps),
+        )
+        self.finished = True
+
+    def _failed(self, error: FtcError, steps: tuple[Step, ...], now: float) -> None:
+        self._idle_at = now + REFUSED_LINGER_S
+        _log.info(
+            "bootstrap refused" if len(steps) == 1 else "bootstrap failed",
+            reason=error.reason,
+            error=error.message,
+            peer=str(self._origin),
+            fingerprint=self._path.fingerprint.hex(),
+            ms=_milliseconds(steps),
+        )
+
+
+def _milliseconds(steps: tuple[Step, ...]) -> float:
+    ended = steps[-1].ended_at or steps[-1].started_at
+    return round((ended - steps[0].started_at) * 1_000, 1)

@@ -1,0 +1,66 @@
+"""A bootstrap worker: one process, one thread for all of its devices, one for its commits."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+
+from ftc_core.application.bootstrap import BootstrapService, ServerFacts
+from ftc_core.application.context import new_id, utc_now
+from ftc_core.coap.blockwise import BlockwiseLayer
+from ftc_core.credentials.data_directory import DataDirectory
+from ftc_core.credentials.issuer import CredentialIssuer
+from ftc_core.dtls.trust import VerifiedPath
+from ftc_core.endpoint.bootstrap_driver import BootstrapDriver
+from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
+from ftc_core.endpoint.commit import open_commit
+from ftc_core.endpoint.server import open_endpoint
+from ftc_core.endpoint.udp import Origin
+from ftc_core.settings import Settings
+from ftc_core.storage.engines import open_store
+
+__all__ = ["serve"]
+
+
+async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> None:
+    """Claim devices until `stop`. Raises FtcError if the data directory or the store cannot be used."""
+    settings = spec.settings
+    directory = DataDirectory.open(settings.data_dir)
+    loop = asyncio.get_running_loop()
+    with open_store(settings.store_url) as store, open_commit(store, settings.commit_batch) as commit:
+        service = BootstrapService(
+            store,
+            commit,
+            CredentialIssuer(directory.issuing_ca, timedelta(days=settings.credential_validity_days)),
+            _server_facts(settings, directory),
+            utc_now,
+            new_id,
+        )
+
+        def new_session(
+            path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
+        ) -> BootstrapDriver:
+            return BootstrapDriver(service, path, origin, coap, wake, loop.time, now)
+
+        endpoint = open_endpoint(spec.sockets, directory, "bootstrap", service.find_anchors, new_session)
+        endpoint.start()
+        say(Ready())
+        await stop.wait()
+        await endpoint.drain(settings.shutdown_grace_s)
+
+
+def _server_facts(settings: Settings, directory: DataDirectory) -> ServerFacts:
+    return ServerFacts(
+        lwm2m_uri=settings.public_lwm2m_uri(),
+        bootstrap_uri=settings.public_bootstrap_uri(),
+        server_ca=directory.server_ca_der,
+        short_server_id=settings.short_server_id,
+        lifetime=settings.lwm2m_lifetime_s,
+        binding=settings.lwm2m_binding,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_child(serve))

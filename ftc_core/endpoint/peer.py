@@ -1,0 +1,160 @@
+"""One peer: its DTLS association, the CoAP layer over it, and the LwM2M session over that.
+
+A peer is driven by events (`receive_datagram`, `handle_timer`, `resume` after a commit), never by a task of
+its own; after each of them `take_datagrams` gives what is to be sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ftc_core.coap.blockwise import BlockwiseLayer
+from ftc_core.coap.events import Event
+from ftc_core.dtls.association import ApplicationData, Association, Closed, HandshakeCompleted
+from ftc_core.dtls.trust import VerifiedPath
+from ftc_core.endpoint.udp import Origin
+
+__all__ = ["Peer", "Session", "SessionFactory"]
+
+
+class Session(Protocol):
+    """What the peer's LwM2M conversation must be able to do; one per association, made after the handshake."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the association is to be closed: all is said and acknowledged."""
+        ...
+
+    def handle_event(self, event: Event, now: float) -> None:
+        """One event of the CoAP layer."""
+        ...
+
+    def get_timer(self) -> float | None:
+        """When `handle_timer` is due, or None."""
+        ...
+
+    def handle_timer(self, now: float) -> None:
+        """A deadline passed."""
+        ...
+
+    def association_closed(self, now: float) -> None:
+        """The association is gone; nothing can be sent any more."""
+        ...
+
+
+class SessionFactory(Protocol):
+    """Makes the session of a peer whose handshake is complete.
+
+    `wake` must be called (on the loop's thread) whenever the session has something to send outside of an
+    event: after a commit.
+    """
+
+    def __call__(
+        self, path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
+    ) -> Session: ...
+
+
+class Peer:
+    """The state of one proven address."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        association: Association,
+        new_coap: Callable[[], BlockwiseLayer],
+        new_session: SessionFactory,
+        wake: Callable[[Peer], None],
+    ) -> None:
+        self.origin = origin
+        self.association = association
+        self.closed_cause: Closed | None = None
+        self.deadline: tuple[float, int] | None = None
+        """The newest entry that the endpoint's timer heap holds for this peer: when, and its number."""
+        self._new_coap = new_coap
+        self._new_session = new_session
+        self._wake = wake
+        self._coap: BlockwiseLayer | None = None
+        self._session: Session | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the association has ended."""
+        return self.closed_cause is not None
+
+    @property
+    def established(self) -> bool:
+        """Whether the handshake completed."""
+        return self._session is not None
+
+    def receive_datagram(self, payload: bytes, now: float) -> None:
+        """One datagram from this peer's address."""
+        self.association.receive_datagram(payload, now)
+        self._advance(now)
+
+    def handle_timer(self, now: float) -> None:
+        """Some deadline of the association, the exchange layer or the session has passed."""
+        self.association.handle_timer(now)
+        if self._coap is not None:
+            self._coap.handle_timer(now)
+        if self._session is not None:
+            self._session.handle_timer(now)
+        self._advance(now)
+
+    def resume(self, now: float) -> None:
+        """The session has something to send."""
+        self._advance(now)
+
+    def close(self, now: float) -> None:
+        """Send close_notify and end."""
+        self.association.close()
+        self._advance(now)
+
+    def abandon(self, now: float) -> None:
+        """The device began again from this address: end without a word, for nobody listens any more."""
+        if self._session is not None and not self.closed:
+            self._session.association_closed(now)
+
+    def take_datagrams(self) -> list[bytes]:
+        """The datagrams to send now."""
+        return self.association.datagrams_to_send()
+
+    def get_timer(self, now: float) -> float | None:
+        """The earliest of all deadlines."""
+        deadlines = [self.association.get_timer(now)]
+        if self._coap is not None:
+            deadlines.append(self._coap.get_timer())
+        if self._session is not None:
+            deadlines.append(self._session.get_timer())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def _advance(self, now: float) -> None:
+        while (event := self.association.next_event()) is not None:
+            match event:
+                case ApplicationData(data):
+                    if self._coap is not None:
+                        self._coap.receive_datagram(data, now)
+                        self._converse(now)
+                case HandshakeCompleted(path=path):
+                    self._coap = self._new_coap()
+                    self._session = self._new_session(path, self.origin, self._coap, lambda: self._wake(self), now)
+                case Closed():
+                    self._end(event, now)
+        self._converse(now)
+
+    def _converse(self, now: float) -> None:
+        coap, session = self._coap, self._session
+        if coap is None or session is None or self.closed:
+            return
+        while (event := coap.next_event()) is not None:
+            session.handle_event(event, now)
+        for datagram in coap.datagrams_to_send():
+            self.association.send(datagram)
+        if session.finished:
+            self.association.close()
+
+    def _end(self, cause: Closed, now: float) -> None:
+        if self.closed_cause is None:
+            self.closed_cause = cause
+            if self._session is not None:
+                self._session.association_closed(now)

@@ -1,0 +1,243 @@
+"""`ftc serve`: one supervisor, which owns the sockets, and the processes that serve on them.
+
+The supervisor binds every UDP socket once and hands the same ones to a restarted worker. So the kernel's
+SO_REUSEPORT group never changes when a worker dies: the other workers' peers stay with them, and the
+datagrams of the dead one's wait in its socket for its successor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from ftc_core.credentials.data_directory import DataDirectory
+from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_spec, failure
+from ftc_core.endpoint.udp import bind_group
+from ftc_core.errors import FtcError, Reason
+from ftc_core.files import replace_file
+from ftc_core.listen import ANY_HOST, ListenAddress
+from ftc_core.settings import Settings
+
+__all__ = ["Endpoints", "Supervisor"]
+
+_log = structlog.get_logger(__name__)
+
+START_TIMEOUT_S = 30.0
+"""Seconds in which a child must say that it serves."""
+RESTART_DELAY_FIRST_S = 0.05
+RESTART_DELAY_MAX_S = 5.0
+STABLE_AFTER_S = 10.0
+"""Seconds after which a restarted child counts as healthy, and its delay starts from the first again."""
+
+
+class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an instance listens, each as host:port; written to `endpoints.json` in the data directory."""
+
+    pid: int
+    bootstrap: tuple[str, ...]
+    lwm2m: tuple[str, ...]
+    grpc: tuple[str, ...]
+    processes: dict[str, int]
+
+
+class Child:
+    """One supervised process: its spec, its module, and the process that runs it now."""
+
+    def __init__(self, module: str, spec: ChildSpec) -> None:
+        self.module = module
+        self.spec = spec
+        self.process: asyncio.subprocess.Process | None = None
+        self.ready = Ready()
+
+    async def start(self) -> None:
+        """Spawn it and wait until it serves. Raises FtcError with the child's own reason if it cannot."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            self.module,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=self.spec.sockets,
+            start_new_session=True,  # Ctrl-C goes to the supervisor alone, which then stops the others in order
+        )
+        self.process = process
+        assert process.stdin is not None  # noqa: S101 - asked for above
+        assert process.stdout is not None  # noqa: S101
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(encode_spec(self.spec))
+            await process.stdin.drain()
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
+            answer = msgspec.json.decode(line, type=Ready | Failed)
+        except (TimeoutError, msgspec.DecodeError):
+            process.kill() if process.returncode is None else None
+            raise FtcError(Reason.INTERNAL_6, f"process {self.spec.name} did not start: see the log") from None
+        if isinstance(answer, Failed):
+            await process.wait()
+            raise failure(answer)
+        self.ready = answer
+
+    async def stop(self, grace_s: float) -> None:
+        """SIGTERM, and SIGKILL after `grace_s` seconds."""
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), grace_s)
+        except TimeoutError:
+            _log.warning("killed after grace", process=self.spec.name, grace_s=grace_s)
+            process.kill()
+            await process.wait()
+
+
+class Supervisor:
+    """Starts the processes of one instance, restarts what dies, and stops all in order.
+
+    `module` names of the processes are strings, so that this room imports neither the API nor the workers.
+    """
+
+    def __init__(self, settings: Settings, directory: DataDirectory) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._bootstrap: list[socket.socket] = []
+        self._lwm2m: list[socket.socket] = []
+        self._children: list[Child] = []
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises FtcError if anything cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        keepers: list[asyncio.Task[None]] = []
+        try:
+            self._prepare()
+            await self._start_all()
+            self._publish()
+            _log.info(
+                "serving",
+                bootstrap=_names(self._bootstrap),
+                lwm2m=_names(self._lwm2m),
+                grpc=self._api.ready.addresses,
+                workers=self._settings.workers,
+            )
+            keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
+            await self._stopping.wait()
+            _log.info("draining", grace_s=self._settings.shutdown_grace_s)
+        finally:
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+            # Each child gets the grace and a second more: it cuts its own sessions off in order.
+            await asyncio.gather(*(child.stop(self._settings.shutdown_grace_s + 1) for child in self._children))
+            self._endpoints_file.unlink(missing_ok=True)
+            _close(self._bootstrap + self._lwm2m)
+        _log.info("stopped")
+
+    @property
+    def _endpoints_file(self) -> Path:
+        return self._directory.root / "endpoints.json"
+
+    def _prepare(self) -> None:
+        workers = self._settings.workers
+        self._bootstrap = self._bind(self._settings.bootstrap_listen, workers)
+        self._lwm2m = self._bind(self._settings.lwm2m_listen, 1)
+        # What devices are told must name the real ports, also where the settings leave the choice to the system.
+        settings = msgspec.structs.replace(
+            self._settings,
+            bootstrap_uri=self._settings.public_bootstrap_uri(_port(self._bootstrap)),
+            lwm2m_uri=self._settings.public_lwm2m_uri(_port(self._lwm2m)),
+        )
+
+        def child(module: str, name: str, sockets: Sequence[socket.socket]) -> Child:
+            descriptors = tuple(sock.fileno() for sock in sockets)
+            return Child(module, ChildSpec(name=name, settings=settings, sockets=descriptors))
+
+        self._api = child("ftc_grpc", "api", [])
+        self._children = [
+            *(
+                # Groups follow one another, each with a socket for every worker.
+                child("ftc_core.endpoint.bootstrap_worker", f"bootstrap-{index}", self._bootstrap[index::workers])
+                for index in range(workers)
+            ),
+            child("ftc_core.endpoint.lwm2m_worker", "lwm2m", self._lwm2m),
+            self._api,
+        ]
+
+    def _bind(self, addresses: Sequence[ListenAddress], members: int) -> list[socket.socket]:
+        sockets: list[socket.socket] = []
+        for address in addresses:
+            for host, port in address.bindings():
+                # "*:0" is one port on both families: the second takes what the first was given.
+                same = port or (_port(sockets) if sockets else 0)
+                try:
+                    sockets += bind_group(host, same, members)
+                except FtcError as error:
+                    # "*" on a host without IPv6 is all of IPv4.
+                    if address.host != ANY_HOST or host != "::" or error.reason is Reason.PORT_IN_USE:
+                        _close(sockets)
+                        raise
+        return sockets
+
+    async def _start_all(self) -> None:
+        results = await asyncio.gather(*(child.start() for child in self._children), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def _publish(self) -> None:
+        """Tell other processes where this instance listens, and which processes it has."""
+        endpoints = Endpoints(
+            pid=os.getpid(),
+            bootstrap=_names(self._bootstrap[:: self._settings.workers]),
+            lwm2m=_names(self._lwm2m),
+            grpc=self._api.ready.addresses,
+            processes={child.spec.name: child.process.pid for child in self._children if child.process},
+        )
+        replace_file(self._endpoints_file, msgspec.json.format(msgspec.json.encode(endpoints)) + b"\n")
+
+    async def _keep(self, child: Child) -> None:
+        """Restart `child` whenever it dies, with a delay that doubles while it dies young."""
+        loop = asyncio.get_running_loop()
+        delay = RESTART_DELAY_FIRST_S
+        while True:
+            assert child.process is not None  # noqa: S101 - started before it is kept
+            started = loop.time()
+            status = await child.process.wait()
+            if loop.time() - started > STABLE_AFTER_S:
+                delay = RESTART_DELAY_FIRST_S
+            _log.error("process died, restarting", process=child.spec.name, status=status, delay_s=delay)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, RESTART_DELAY_MAX_S)
+            try:
+                await child.start()
+            except FtcError as error:
+                _log.error("restart failed", process=child.spec.name, reason=error.reason, error=error.message)
+                continue
+            self._publish()
+            _log.info("restarted", process=child.spec.name, pid=child.process.pid)
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _port(sockets: Sequence[socket.socket]) -> int:
+    port: int = sockets[0].getsockname()[1]
+    return port
+
+
+def _names(sockets: Sequence[socket.socket]) -> tuple[str, ...]:
+    return tuple(str(ListenAddress(*sock.getsockname()[:2])) for sock in sockets)

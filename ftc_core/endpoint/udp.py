@@ -1,0 +1,164 @@
+"""UDP sockets as the endpoints need them: many workers on one port, and replies from the right address.
+
+A socket bound to a wildcard address must answer from the address that it was spoken to, or a multi-homed
+host's replies are dropped by the peer. So the destination of each datagram is read from its control message
+(IP_PKTINFO, RFC 3542 §6 IPV6_PKTINFO) and handed back with the reply.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import DATAGRAM_MAX_BYTES
+
+__all__ = ["Datagram", "Origin", "UdpSocket", "bind_group"]
+
+Address = tuple[str, int] | tuple[str, int, int, int]
+
+_IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)  # Linux's number; CPython 3.11 does not name it
+_IN_PKTINFO = struct.Struct("=I4s4s")  # struct in_pktinfo: ifindex, spec_dst, addr
+_IN6_PKTINFO = struct.Struct("=16sI")  # struct in6_pktinfo: addr, ifindex
+_CONTROL_BYTES = socket.CMSG_SPACE(_IN6_PKTINFO.size)
+_RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+"""Asked of the kernel, which may give less (net.core.rmem_max): a storm's first second fits."""
+
+
+class Origin(NamedTuple):
+    """Where a datagram came from and which of our addresses it was sent to; hashable, one per peer.
+
+    `control` is the ancillary data that makes a reply leave from that address: (level, type, bytes).
+    """
+
+    remote: Address
+    control: tuple[tuple[int, int, bytes], ...]
+
+    @property
+    def host(self) -> str:
+        """The peer's address, an IPv4-mapped one in its IPv4 form."""
+        return self.remote[0].removeprefix("::ffff:")
+
+    @property
+    def port(self) -> int:
+        """The peer's UDP port."""
+        return self.remote[1]
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Datagram(NamedTuple):
+    """One received datagram."""
+
+    payload: bytes
+    origin: Origin
+
+
+class UdpSocket:
+    """One non-blocking UDP socket. Sending never queues: DTLS and CoAP retransmit what a full buffer drops."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        self._sock = sock
+        self.dropped_sends = 0
+        self.truncated = 0
+
+    def fileno(self) -> int:
+        """The file descriptor, for `loop.add_reader`."""
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """Close this process's handle; the supervisor keeps its own, so the kernel's group is unchanged."""
+        self._sock.close()
+
+    def receive(self, limit: int) -> Iterator[Datagram]:
+        """Up to `limit` datagrams that are here now; oversized or truncated ones are counted and skipped."""
+        receive = self._sock.recvmsg
+        for _ in range(limit):
+            try:
+                payload, control, flags, remote = receive(DATAGRAM_MAX_BYTES, _CONTROL_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                # A queued ICMP error (ECONNREFUSED and kin) concerns a datagram sent earlier: read on.
+                continue
+            if flags & socket.MSG_TRUNC:
+                self.truncated += 1
+                continue
+            yield Datagram(payload, Origin(remote, tuple(map(_reply_control, control))))
+
+    def send(self, payload: bytes, origin: Origin) -> None:
+        """Send one datagram to where `origin` came from, from the address it was sent to."""
+        try:
+            self._sock.sendmsg((payload,), origin.control, 0, origin.remote)
+        except OSError:
+            self.dropped_sends += 1
+
+
+def _reply_control(message: tuple[int, int, bytes]) -> tuple[int, int, bytes]:
+    level, kind, data = message
+    if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+        _, specific, _ = _IN_PKTINFO.unpack_from(data)
+        # Interface 0 leaves the route to the kernel; spec_dst is the source address of the reply.
+        data = _IN_PKTINFO.pack(0, specific, bytes(4))
+    elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+        address, interface = _IN6_PKTINFO.unpack_from(data)
+        # Only a link-local address needs its interface.
+        data = _IN6_PKTINFO.pack(address, interface if address[:2] == b"\xfe\x80" else 0)
+    return level, kind, data
+
+
+def bind_group(host: str, port: int, members: int) -> list[socket.socket]:
+    """`members` sockets on one address, among which the kernel spreads peers by their address and port.
+
+    `port` 0 takes a free one, the same for all. Raises FtcError PORT_IN_USE if the port is taken, even by
+    another group of this very user (SO_REUSEPORT alone would join it silently), and SETTING_INVALID for an
+    address that is not ours.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        port = _probe(family, str(address[0]), port)
+        for _ in range(members):
+            sockets.append(_bind(family, str(address[0]), port, reuse=True))
+    except OSError as error:
+        for sock in sockets:
+            sock.close()
+        raise _bind_error(error, host, port) from None
+    return sockets
+
+
+def _probe(family: socket.AddressFamily, address: str, port: int) -> int:
+    sock = _bind(family, address, port, reuse=False)
+    bound: int = sock.getsockname()[1]
+    sock.close()
+    return bound
+
+
+def _bind(family: socket.AddressFamily, address: str, port: int, *, reuse: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if reuse:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        sock.bind((address, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_error(error: OSError, host: str, port: int) -> FtcError:
+    if error.errno == errno.EADDRINUSE:
+        return FtcError(Reason.PORT_IN_USE, f"UDP port {port} on {host} is in use")
+    return FtcError(Reason.SETTING_INVALID, f"cannot listen on {host}:{port}: {error.strerror or error}")
