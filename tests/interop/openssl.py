@@ -8,10 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CERTIFICATE_EXPIRED", "HANDSHAKE_FAILURE", "UNKNOWN_CA", "Handshake", "fingerprint", "handshake"]
+__all__ = [
+    "BAD_CERTIFICATE",
+    "CERTIFICATE_EXPIRED",
+    "HANDSHAKE_FAILURE",
+    "UNKNOWN_CA",
+    "Handshake",
+    "fingerprint",
+    "handshake",
+]
 
 # Alert descriptions, RFC 5246 §7.2.
 HANDSHAKE_FAILURE = 40
+BAD_CERTIFICATE = 42
 CERTIFICATE_EXPIRED = 45
 UNKNOWN_CA = 48
 
@@ -57,11 +66,13 @@ def handshake(
         timeout=_SECONDS,
         check=False,
     )
-    agreed, alert = _CIPHER.search(done.stdout), _ALERT.search(done.stdout)
+    alert, agreed = _ALERT.search(done.stdout), _CIPHER.search(done.stdout)
+    # s_client names the suite of a handshake that failed later, too; only its exit code tells them apart.
+    completed = done.returncode == 0 and agreed is not None
     return Handshake(
-        cipher=agreed and agreed[1],
+        cipher=agreed[1] if agreed and completed else None,
         alert=int(alert[1]) if alert else None,
-        server_verified="Verify return code: 0 (ok)" in done.stdout and agreed is not None,
+        server_verified=completed and "Verify return code: 0 (ok)" in done.stdout,
         log=done.stdout,
     )
 

@@ -11,6 +11,7 @@ from tests.certificates import Manufacturer, now
 from tests.interop.fleet import Device
 from tests.interop.instance import Account, Instance, ftc
 from tests.interop.openssl import (
+    BAD_CERTIFICATE,
     CERTIFICATE_EXPIRED,
     HANDSHAKE_FAILURE,
     UNKNOWN_CA,
@@ -85,7 +86,7 @@ def test_ca_that_nobody_uploaded_is_unknown(instance: Instance, owner: Account, 
     assert (done.cipher, done.alert) == (None, UNKNOWN_CA), done.log
 
 
-def test_ca_with_the_name_of_a_trusted_one_is_unknown(
+def test_certificate_forged_in_the_name_of_a_trusted_ca_is_bad(
     instance: Instance, account: Account, tmp_path: Path
 ) -> None:
     genuine, imitation = Manufacturer("Look-alike CA"), Manufacturer("Look-alike CA")
@@ -95,7 +96,7 @@ def test_ca_with_the_name_of_a_trusted_one_is_unknown(
     refused = knock(instance, imitation.device("forged").write(tmp_path / "forged"))
     accepted = knock(instance, genuine.device("genuine").write(tmp_path / "genuine"))
 
-    assert (refused.cipher, refused.alert) == (None, UNKNOWN_CA), refused.log
+    assert (refused.cipher, refused.alert) == (None, BAD_CERTIFICATE), refused.log
     assert accepted.cipher == CCM_8, accepted.log
 
 
