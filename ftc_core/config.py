@@ -23,7 +23,7 @@ CONFIG_FILE_VARIABLE = "FTC_CONFIG"
 """The environment variable that names another file."""
 
 _ENVIRONMENT_PREFIX = "FTC_"
-_CLIENT_PREFIX = "FTC_API_"
+_CLIENT_VARIABLES = frozenset({"FTC_API_KEY", "FTC_CA", "FTC_ENDPOINT"})
 """Variables of the API client commands: none of the server's business."""
 
 
@@ -88,7 +88,7 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, object]:
         variable.removeprefix(_ENVIRONMENT_PREFIX).lower(): raw
         for variable, raw in environ.items()
         if variable.startswith(_ENVIRONMENT_PREFIX)
-        and not variable.startswith(_CLIENT_PREFIX)
+        and variable not in _CLIENT_VARIABLES
         and variable != CONFIG_FILE_VARIABLE
         and raw  # `FTC_WORKERS=` in a compose file means: not set
     }
