@@ -69,6 +69,8 @@ PAGE_SIZE_MAX = 1_000
 """Rows per page at most."""
 REQUEST_ID_TTL_S = 3_600.0
 """Seconds for which a request_id is remembered at least."""
+REQUEST_ID_SWEEP = 8
+"""Outdated request_ids forgotten whenever one is remembered: the table shrinks under use, in small steps."""
 RPC_MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 """Bytes of one gRPC message."""
 RPC_METADATA_MAX_BYTES = 16 * 1024
@@ -79,6 +81,8 @@ STORE_MAP_BYTES = 64 * 1024**3
 """Address space reserved for LMDB; the file is sparse and grows as needed."""
 STORE_MAX_READERS = 2_048
 """LMDB reader slots: processes × threads, with room."""
+STORE_READER_CHECK_S = 60.0
+"""Seconds between two searches for reader slots of dead processes, whose snapshots keep the file growing."""
 COMMIT_BATCH_MAX = 1_000
 """Commands in one durable transaction."""
 COMMIT_QUEUE_MAX = 50_000

@@ -5,7 +5,9 @@ Reading goes through a `View`, a consistent snapshot that never blocks. Writing 
 fails on its own, and a failing one changes nothing. Every rule that needs "at most one" is decided here,
 inside that transaction, never by a caller that looked before.
 
-Revisions: a store-wide counter, raised by one for each event and assigned inside the commit.
+Revisions: a store-wide counter, assigned inside the commit and raised by one for each event, and for each
+record that changes without one (an account, a key, a certificate, a renewed claim, a registration's update),
+so that a record's revision is its etag. It has no gaps; events are a subsequence of it, in order.
 """
 
 from __future__ import annotations
@@ -108,9 +110,10 @@ class ClaimDevice(msgspec.Struct, frozen=True, tag=True):
     """Judge a Bootstrap-Request and, if granted, claim → Claimed. Raises the decision's reason if refused.
 
     One step writes device, endpoint index, quota count, enrollment, ledger entry (CLAIMED, at first claim
-    only) and events (ENROLLMENT_CLAIMED and DEVICE_CLAIMED, at first claim only). A re-claim by the same
-    certificate in the same account keeps device ID and claimed_at, sets the state to CLOUD_ENROLLING and
-    the endpoint name to the request's. If the enrollment now stands in another account than the device's
+    only) and events (ENROLLMENT_CLAIMED and DEVICE_CLAIMED, at first claim only; a pre-assigned device that
+    was enrolled since gets its ENROLLMENT_CLAIMED then). A re-claim by the same certificate in the same
+    account keeps device ID and claimed_at, sets the state to CLOUD_ENROLLING and the endpoint name to the
+    request's. If the enrollment now stands in another account than the device's
     owner, the device leaves the old owner (RELEASED, DEVICE_RELEASED) in the same step.
     `device_id` is used for a new device.
     """
@@ -123,6 +126,7 @@ class ClaimDevice(msgspec.Struct, frozen=True, tag=True):
 class MarkBootstrapped(msgspec.Struct, frozen=True, tag=True):
     """Bootstrap-Finish was acknowledged → Done; state BOOTSTRAPPED, event DEVICE_BOOTSTRAPPED.
 
+    A device whose registration overtook this stays REGISTERED.
     RESOURCE_NOT_FOUND if the account no longer owns the device.
     """
 
@@ -134,8 +138,7 @@ class MarkBootstrapped(msgspec.Struct, frozen=True, tag=True):
 class RegisterDevice(msgspec.Struct, frozen=True, tag=True):
     """An LwM2M Register → Created(device); state REGISTERED, event DEVICE_REGISTERED.
 
-    CREDENTIALS_RELEASED if the account no longer owns the device, its endpoint name is another one, or its
-    certificate was replaced.
+    CREDENTIALS_RELEASED if the account no longer owns the device or its endpoint name is another one.
     """
 
     account_id: str
@@ -244,7 +247,10 @@ Outcome = Created | Claimed | Done | Swept
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):
-    """A caller's request_id, scoped: `scope` (account and method), `request_id`, digest of the request (32 bytes)."""
+    """A caller's request_id.
+
+    `scope` is the account and method, `digest` that of the request (32 bytes).
+    """
 
     scope: str
     request_id: str
@@ -266,49 +272,92 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class View(Protocol):
-    """A consistent snapshot. Microseconds per call; not to be held across an await."""
+    """A consistent snapshot. Microseconds per call; not to be held across an await.
+
+    Lists raise FtcError PAGE_TOKEN_INVALID if `after` is not an ID.
+    """
 
     def revision(self) -> int:
         """The revision of the newest change in this snapshot."""
         ...
 
-    def get_account(self, account_id: str) -> Account | None: ...
+    def get_account(self, account_id: str) -> Account | None:
+        """The account, or None. An ID of the wrong form names nothing, here and below."""
+        ...
+
     def list_accounts(self, *, after: str | None, limit: int) -> list[Account]:
         """In order of ID (creation), from the first past `after`."""
         ...
 
-    def count_accounts(self) -> int: ...
+    def count_accounts(self) -> int:
+        """How many there are."""
+        ...
 
-    def get_api_key(self, key_id: str) -> ApiKey | None: ...
+    def get_api_key(self, key_id: str) -> ApiKey | None:
+        """The key, or None."""
+        ...
 
-    def get_trusted_certificate(self, account_id: str, certificate_id: str) -> TrustedCertificate | None: ...
+    def get_trusted_certificate(self, account_id: str, certificate_id: str) -> TrustedCertificate | None:
+        """The account's certificate, or None."""
+        ...
+
     def list_trusted_certificates(
         self, account_id: str, *, after: str | None, limit: int
-    ) -> list[TrustedCertificate]: ...
-    def count_trusted_certificates(self, account_id: str) -> int: ...
+    ) -> list[TrustedCertificate]:
+        """In order of ID, from the first past `after`."""
+        ...
 
-    def find_trust_anchors(self, subjects: Sequence[bytes], fingerprints: Sequence[bytes]) -> list[TrustAnchor]:
-        """ACTIVE BOOTSTRAP CAs of any account that have one of the DER `subjects` or one of the `fingerprints`.
+    def count_trusted_certificates(self, account_id: str) -> int:
+        """How many the account has."""
+        ...
 
-        Each CA once, however many accounts hold it; at most TRUST_CANDIDATES_MAX.
+    def find_trust_anchors(
+        self, subjects: Sequence[bytes], fingerprints: Sequence[bytes]
+    ) -> list[TrustAnchor]:
+        """ACTIVE BOOTSTRAP CAs of any account with one of the DER `subjects` or one of the `fingerprints`.
+
+        Each CA once, however many accounts hold it; those named by fingerprint first; at most
+        TRUST_CANDIDATES_MAX.
         """
         ...
 
-    def get_enrollment(self, account_id: str, enrollment_id: str) -> Enrollment | None: ...
+    def get_enrollment(self, account_id: str, enrollment_id: str) -> Enrollment | None:
+        """The account's enrollment, or None; an expired one is there until it is swept."""
+        ...
+
     def find_enrollments(self, fingerprints: Sequence[bytes]) -> list[Enrollment | None]:
         """One answer per fingerprint, in order, whichever account holds it."""
         ...
 
-    def list_enrollments(self, account_id: str, *, after: str | None, limit: int) -> list[Enrollment]: ...
-    def count_enrollments(self, account_id: str) -> int: ...
+    def list_enrollments(self, account_id: str, *, after: str | None, limit: int) -> list[Enrollment]:
+        """In order of ID, from the first past `after`."""
+        ...
 
-    def get_device(self, account_id: str, device_id: str) -> Device | None: ...
-    def find_devices(self, fingerprints: Sequence[bytes]) -> list[Device | None]: ...
-    def list_devices(self, account_id: str, *, after: str | None, limit: int) -> list[Device]: ...
-    def count_devices(self, account_id: str) -> int: ...
+    def count_enrollments(self, account_id: str) -> int:
+        """How many the account has."""
+        ...
+
+    def get_device(self, account_id: str, device_id: str) -> Device | None:
+        """The account's device, or None."""
+        ...
+
+    def find_devices(self, fingerprints: Sequence[bytes]) -> list[Device | None]:
+        """One answer per fingerprint, in order, whichever account owns it."""
+        ...
+
+    def list_devices(self, account_id: str, *, after: str | None, limit: int) -> list[Device]:
+        """In order of ID, from the first past `after`."""
+        ...
+
+    def count_devices(self, account_id: str) -> int:
+        """How many the account owns."""
+        ...
 
     def claim_facts(self, request: ClaimRequest) -> ClaimFacts:
-        """What `domain.claim.decide` needs, as of this snapshot."""
+        """What `domain.claim.decide` needs, as of this snapshot.
+
+        Raises FtcError ENDPOINT_NAME_TOO_LONG or ENDPOINT_NAME_INVALID for a name that cannot be held.
+        """
         ...
 
     def ledger(self, fingerprint: bytes) -> list[LedgerEntry]:
@@ -335,4 +384,6 @@ class Store(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of everything; idempotent."""
+        ...

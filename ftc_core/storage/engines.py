@@ -1,0 +1,29 @@
+"""Choosing an engine by URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.lmdb import open_lmdb
+from ftc_core.storage.port import Store
+
+__all__ = ["open_store"]
+
+_LMDB = "lmdb://"
+
+
+def open_store(url: str, *, create: bool = False, read_only: bool = False) -> Store:
+    """The store at `url`: `lmdb:///absolute/path`, taken literally (no percent-encoding).
+
+    Raises FtcError SETTING_INVALID if no engine takes the URL, and what the engine's own opening raises.
+    """
+    path = Path(url.removeprefix(_LMDB))
+    if not url.startswith(_LMDB) or not path.is_absolute():
+        scheme = url.partition(":")[0]  # the rest may hold a password
+        raise FtcError(
+            Reason.SETTING_INVALID,
+            f"setting storage_url: no engine for '{scheme}:'; known: lmdb:///absolute/path",
+            field="storage_url",
+        )
+    return open_lmdb(path, create=create, read_only=read_only)

@@ -1,0 +1,89 @@
+"""A device's record with all of its indexes, and changes of ownership."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ftc_core.domain import ledger
+from ftc_core.domain.device import Device
+from ftc_core.domain.event import EventKind
+from ftc_core.domain.ledger import LedgerKind
+from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.tables import endpoint_key, fingerprint_key, number_key, pack_id, time_key
+from ftc_core.storage.lmdb.writer import Writer
+
+__all__ = ["add_device", "change_device", "emit_device", "release_device"]
+
+
+def add_device(writer: Writer, device: Device) -> None:
+    """Store a device that is new in its account. Raises FtcError RESOURCE_ALREADY_EXISTS: its ID is taken."""
+    tables, key = writer.tables, _key(device)
+    writer.add(tables.devices, key, records.DEVICE.encode(device))
+    writer.put(tables.devices_by_fingerprint, fingerprint_key(device.fingerprint), key)
+    writer.put(tables.endpoint_names, _endpoint_key(device), device.fingerprint)
+    writer.count(device.account_id, devices=1)
+    _append_ledger(writer, LedgerKind.CLAIMED, device, device.claimed_at, device.revision)
+
+
+def change_device(writer: Writer, before: Device, after: Device) -> None:
+    """Store `after` in the place of `before`: same ID, account and fingerprint."""
+    tables, key = writer.tables, _key(after)
+    writer.put(tables.devices, key, records.DEVICE.encode(after))
+    if after.endpoint_name != before.endpoint_name:
+        writer.delete(tables.endpoint_names, _endpoint_key(before))
+        writer.put(tables.endpoint_names, _endpoint_key(after), after.fingerprint)
+    lapsed, lapses = before.registration_expires_at(), after.registration_expires_at()
+    if lapsed != lapses:
+        if lapsed is not None:
+            writer.delete(tables.registration_expiry, time_key(lapsed) + key)
+        if lapses is not None:
+            writer.put(tables.registration_expiry, time_key(lapses) + key)
+
+
+def release_device(writer: Writer, device: Device, at: datetime) -> int:
+    """Take the device from its account: record, name, quota count, registration → revision of the event."""
+    tables, key = writer.tables, _key(device)
+    writer.delete(tables.devices, key)
+    writer.delete(tables.devices_by_fingerprint, device.fingerprint)
+    writer.delete(tables.endpoint_names, _endpoint_key(device))
+    lapses = device.registration_expires_at()
+    if lapses is not None:
+        writer.delete(tables.registration_expiry, time_key(lapses) + key)
+    writer.count(device.account_id, devices=-1)
+    revision = emit_device(writer, EventKind.DEVICE_RELEASED, at, device)
+    _append_ledger(writer, LedgerKind.RELEASED, device, at, revision)
+    return revision
+
+
+def emit_device(writer: Writer, kind: EventKind, at: datetime, device: Device) -> int:
+    """Record an event of a device → its revision."""
+    return writer.emit(
+        kind,
+        at,
+        device.account_id,
+        enrollment_id=device.enrollment_id,
+        device_id=device.id,
+        fingerprint=device.fingerprint,
+    )
+
+
+def _append_ledger(writer: Writer, kind: LedgerKind, device: Device, at: datetime, revision: int) -> None:
+    entry = ledger.append(
+        writer.view.ledger_head(device.fingerprint),
+        fingerprint=device.fingerprint,
+        kind=kind,
+        account_id=device.account_id,
+        device_id=device.id,
+        at=at,
+        revision=revision,
+    )
+    key = entry.fingerprint + number_key(entry.sequence)
+    writer.put(writer.tables.ledger, key, records.LEDGER_ENTRY.encode(entry))
+
+
+def _key(device: Device) -> bytes:
+    return pack_id(device.account_id) + pack_id(device.id)
+
+
+def _endpoint_key(device: Device) -> bytes:
+    return endpoint_key(pack_id(device.account_id), device.endpoint_name)

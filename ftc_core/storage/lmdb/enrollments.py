@@ -1,0 +1,88 @@
+"""Commands on enrollments."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ftc_core.domain.enrollment import Enrollment
+from ftc_core.domain.event import EventKind
+from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.devices import release_device
+from ftc_core.storage.lmdb.faults import corrupt
+from ftc_core.storage.lmdb.tables import NUMBER_BYTES, fingerprint_key, pack_id, time_key
+from ftc_core.storage.lmdb.writer import Writer
+from ftc_core.storage.port import Created, CreateEnrollments, DeleteEnrollment, Done, ExpireEnrollments, Swept
+
+__all__ = ["claim_enrollment", "create_enrollments", "delete_enrollment", "expire_enrollments"]
+
+
+def create_enrollments(writer: Writer, command: CreateEnrollments) -> Created:
+    """See the command."""
+    created = []
+    for index, given in enumerate(command.enrollments):
+        writer.count(given.account_id, enrollments=1)
+        [present] = writer.view.find_enrollments((fingerprint_key(given.fingerprint),))
+        if present is not None:
+            if not present.is_expired(command.now):
+                raise FtcError(Reason.ENROLLMENT_ALREADY_EXISTS, metadata={"index": str(index)})
+            _remove(writer, present)
+            writer.emit_enrollment(EventKind.ENROLLMENT_EXPIRED, command.now, present)
+        revision = writer.emit_enrollment(EventKind.ENROLLMENT_CREATED, command.now, given)
+        enrollment = msgspec.structs.replace(given, revision=revision)
+        key = pack_id(enrollment.account_id) + pack_id(enrollment.id)
+        writer.add(writer.tables.enrollments_by_account, key, enrollment.fingerprint)
+        _put(writer, enrollment)
+        created.append(enrollment)
+    return Created(enrollments=tuple(created))
+
+
+def delete_enrollment(writer: Writer, command: DeleteEnrollment) -> Done:
+    """See the command."""
+    enrollment = writer.view.get_enrollment(command.account_id, command.enrollment_id)
+    if enrollment is None:
+        raise FtcError(Reason.RESOURCE_NOT_FOUND)
+    if command.revision is not None and command.revision != enrollment.revision:
+        raise FtcError(Reason.ETAG_MISMATCH)
+    _remove(writer, enrollment)
+    revision = writer.emit_enrollment(EventKind.ENROLLMENT_DELETED, command.now, enrollment)
+    if enrollment.enrolled_device_id is not None:
+        device = writer.view.get_device(enrollment.account_id, enrollment.enrolled_device_id)
+        if device is None:
+            raise corrupt(f"enrollment {enrollment.id} names device {enrollment.enrolled_device_id}")
+        revision = release_device(writer, device, command.now)
+    return Done(revision)
+
+
+def expire_enrollments(writer: Writer, command: ExpireEnrollments) -> Swept:
+    """See the command."""
+    due, more = writer.due(writer.tables.enrollment_expiry, time_key(command.now), command.limit)
+    enrollments = writer.view.find_enrollments([key[NUMBER_BYTES:] for key in due])
+    for key, enrollment in zip(due, enrollments, strict=True):
+        if enrollment is None:
+            raise corrupt(f"enrollment_expiry has {key.hex()}")
+        _remove(writer, enrollment)
+        writer.emit_enrollment(EventKind.ENROLLMENT_EXPIRED, command.now, enrollment)
+    return Swept(len(due), more)
+
+
+def claim_enrollment(writer: Writer, claimed: Enrollment) -> None:
+    """Store `claimed`, which has its device and claimed_at now: it no longer expires."""
+    if claimed.expires_at is not None:
+        writer.delete(writer.tables.enrollment_expiry, time_key(claimed.expires_at) + claimed.fingerprint)
+    _put(writer, claimed)
+
+
+def _put(writer: Writer, enrollment: Enrollment) -> None:
+    writer.put(writer.tables.enrollments, enrollment.fingerprint, records.ENROLLMENT.encode(enrollment))
+    if enrollment.expires_at is not None and enrollment.claimed_at is None:
+        writer.put(writer.tables.enrollment_expiry, time_key(enrollment.expires_at) + enrollment.fingerprint)
+
+
+def _remove(writer: Writer, enrollment: Enrollment) -> None:
+    tables = writer.tables
+    writer.delete(tables.enrollments, enrollment.fingerprint)
+    writer.delete(tables.enrollments_by_account, pack_id(enrollment.account_id) + pack_id(enrollment.id))
+    if enrollment.expires_at is not None:
+        writer.delete(tables.enrollment_expiry, time_key(enrollment.expires_at) + enrollment.fingerprint)
+    writer.count(enrollment.account_id, enrollments=-1)

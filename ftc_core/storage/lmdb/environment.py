@@ -1,0 +1,111 @@
+"""Opening the file: engine, flags, format check."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import STORE_MAX_READERS
+from ftc_core.storage.lmdb.faults import translate
+from ftc_core.storage.lmdb.tables import Tables
+
+__all__ = ["FORMAT_VERSION", "open_environment"]
+
+FORMAT_VERSION: Final = b"1"
+"""Of the tables and their keys; another one is refused."""
+
+_LIB_VERSION: Final = 0
+"""py-lmdb's number for its LMDB 0.9; the files of its LMDB 1.0 are another format."""
+
+_SPARE_READS: Final = 16
+"""Ended read transactions kept for renewal: cheaper than a new one, and each keeps one reader slot."""
+
+
+def open_environment(
+    path: Path, *, create: bool, read_only: bool, map_bytes: int
+) -> tuple[lmdb.Environment, Tables]:
+    """The environment in the directory `path`, format checked, with its tables.
+
+    Raises FtcError DATA_DIRECTORY_MISSING, DATA_DIRECTORY_IN_USE (this very process has it open),
+    DATA_DIRECTORY_INCOMPATIBLE (another format or engine), or INTERNAL_1/2/5.
+    """
+    if create:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    elif not (path / "data.mdb").is_file():
+        raise FtcError(Reason.DATA_DIRECTORY_MISSING, f"no store in {path}")
+    try:
+        environment = _open(path, create=create, read_only=read_only, map_bytes=map_bytes)
+    except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
+        raise FtcError(Reason.DATA_DIRECTORY_INCOMPATIBLE, f"{path} is not a store of LMDB 0.9") from error
+    except lmdb.Error as error:
+        if error.code == 0:  # not LMDB's: py-lmdb refuses a second environment on one file
+            raise FtcError(Reason.DATA_DIRECTORY_IN_USE, f"{path} is open in this process already") from error
+        raise translate(error) from error
+    try:
+        environment.reader_check()
+        tables = _open_tables(environment, path, create=create, read_only=read_only)
+    except lmdb.Error as error:
+        environment.close()
+        raise translate(error) from error
+    except FtcError:
+        environment.close()
+        raise
+    if create:
+        _sync_directory(path)
+        _sync_directory(path.parent)
+    return environment, tables
+
+
+def _open(path: Path, *, create: bool, read_only: bool, map_bytes: int) -> lmdb.Environment:
+    return lmdb.open(
+        str(path),
+        map_size=map_bytes,
+        subdir=True,
+        readonly=read_only,
+        create=create,
+        mode=0o600,
+        # Durable at return (sync, metasync); no writable map, where a full disk is a SIGBUS.
+        metasync=True,
+        sync=True,
+        writemap=False,
+        # A random access pattern: reading ahead would only push useful pages out.
+        readahead=False,
+        max_readers=STORE_MAX_READERS,
+        max_dbs=len(Tables.names()),
+        max_spare_txns=_SPARE_READS,
+        lib_version=_LIB_VERSION,
+    )
+
+
+def _open_tables(environment: lmdb.Environment, path: Path, *, create: bool, read_only: bool) -> Tables:
+    engine = ".".join(map(str, environment.lib_version()[:2])).encode()
+    with environment.begin(write=not read_only) as txn:
+        try:
+            tables = Tables.open(environment, txn, create=create)
+        except lmdb.NotFoundError as error:
+            raise FtcError(Reason.DATA_DIRECTORY_INCOMPATIBLE, f"{path} lacks a table: {error}") from error
+        if create:
+            txn.put(b"format", FORMAT_VERSION, db=tables.meta, overwrite=False)
+            txn.put(b"engine", engine, db=tables.meta, overwrite=False)
+        for key, expected in ((b"format", FORMAT_VERSION), (b"engine", engine)):
+            found = txn.get(key, b"", db=tables.meta)
+            if found != expected:
+                raise FtcError(
+                    Reason.DATA_DIRECTORY_INCOMPATIBLE,
+                    f"{path} has {key.decode()} {found.decode(errors='replace')!r};"
+                    f" this version reads {expected.decode()!r}",
+                )
+    return tables
+
+
+def _sync_directory(path: Path) -> None:
+    # A new file's directory entry is durable only once the directory is (fsync(2)).
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

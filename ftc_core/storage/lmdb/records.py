@@ -1,0 +1,59 @@
+"""Records as bytes: one byte of schema version, then the struct as a MessagePack map.
+
+Field names are kept, so that a field with a default can be added without a new version; a version is raised
+when a field changes its meaning or form. Times keep their microseconds (MessagePack timestamp, UTC).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from ftc_core.domain.account import Account, ApiKey
+from ftc_core.domain.certificate import TrustedCertificate
+from ftc_core.domain.device import Device
+from ftc_core.domain.enrollment import Enrollment
+from ftc_core.domain.event import Event
+from ftc_core.domain.ledger import LedgerEntry
+from ftc_core.storage.lmdb.faults import corrupt
+
+__all__ = ["ACCOUNT", "API_KEY", "CERTIFICATE", "DEVICE", "ENROLLMENT", "EVENT", "LEDGER_ENTRY", "Codec"]
+
+T = TypeVar("T")
+
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+class Codec(Generic[T]):
+    """Encodes and decodes one type of record, at one version."""
+
+    __slots__ = ("_decode", "_name", "_version")
+
+    def __init__(self, record_type: Any, version: int) -> None:
+        self._decode = msgspec.msgpack.Decoder(record_type).decode
+        self._version: Final = bytes((version,))
+        self._name: Final = str(record_type)
+
+    def encode(self, record: T) -> bytes:
+        """The bytes to store."""
+        return self._version + _ENCODER.encode(record)
+
+    def decode(self, stored: bytes) -> T:
+        """The record in `stored`. Raises FtcError INTERNAL_5 if it cannot be one."""
+        if stored[:1] != self._version:
+            raise corrupt(f"{self._name} of version {stored[:1].hex() or 'none'}")
+        try:
+            record: T = self._decode(stored[1:])
+        except msgspec.MsgspecError as error:
+            raise corrupt(f"{self._name}: {error}") from error
+        return record
+
+
+ACCOUNT: Final[Codec[Account]] = Codec(Account, 1)
+API_KEY: Final[Codec[ApiKey]] = Codec(ApiKey, 1)
+CERTIFICATE: Final[Codec[TrustedCertificate]] = Codec(TrustedCertificate, 1)
+ENROLLMENT: Final[Codec[Enrollment]] = Codec(Enrollment, 1)
+DEVICE: Final[Codec[Device]] = Codec(Device, 1)
+LEDGER_ENTRY: Final[Codec[LedgerEntry]] = Codec(LedgerEntry, 1)
+EVENT: Final[Codec[Event]] = Codec(Event, 1)

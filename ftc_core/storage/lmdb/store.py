@@ -1,0 +1,191 @@
+"""The engine: snapshots, and batches in durable transactions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import assert_never
+
+import lmdb
+import structlog
+
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import STORE_MAP_BYTES, STORE_READER_CHECK_S
+from ftc_core.storage.lmdb import (
+    accounts,
+    certificates,
+    claims,
+    enrollments,
+    idempotency,
+    registrations,
+)
+from ftc_core.storage.lmdb.environment import open_environment
+from ftc_core.storage.lmdb.faults import translate
+from ftc_core.storage.lmdb.tables import Tables
+from ftc_core.storage.lmdb.view import LmdbView
+from ftc_core.storage.lmdb.writer import Writer
+from ftc_core.storage.port import (
+    ClaimDevice,
+    Command,
+    CreateAccount,
+    CreateApiKey,
+    CreateEnrollments,
+    CreateTrustedCertificate,
+    DeleteEnrollment,
+    DeregisterDevice,
+    ExpireEnrollments,
+    ExpireRegistrations,
+    MarkBootstrapped,
+    Outcome,
+    RegisterDevice,
+    Submission,
+    UpdateRegistration,
+)
+
+__all__ = ["LmdbStore", "open_lmdb"]
+
+_log = structlog.get_logger(__name__)
+
+
+def open_lmdb(
+    path: Path, *, create: bool = False, read_only: bool = False, map_bytes: int = STORE_MAP_BYTES
+) -> LmdbStore:
+    """The store in the directory `path`; with `create`, it is made if it is not there.
+
+    Several processes may have it open at once, each of them once; open it after a fork, never before.
+    `map_bytes` is the address space reserved: the most that the file can grow to. Raises FtcError
+    DATA_DIRECTORY_MISSING, _IN_USE (by this very process), _INCOMPATIBLE, or INTERNAL_1/2/5.
+    """
+    environment, tables = open_environment(path, create=create, read_only=read_only, map_bytes=map_bytes)
+    return LmdbStore(environment, tables)
+
+
+class LmdbStore:
+    """The port's `Store` over one LMDB environment."""
+
+    def __init__(self, environment: lmdb.Environment, tables: Tables) -> None:
+        self._environment = environment
+        self._tables = tables
+        self._writing = threading.Lock()
+        self._readers_checked = time.monotonic()
+
+    def view(self) -> LmdbView:
+        """A snapshot as of now; use it as a context manager, at once."""
+        try:
+            return LmdbView(self._environment.begin(), self._tables)
+        except lmdb.MapResizedError:
+            return self._view_of_grown_map()
+        except lmdb.Error as error:
+            raise translate(error) from error
+
+    def write(self, submissions: Sequence[Submission]) -> list[Outcome | FtcError]:
+        """As the port says."""
+        with self._writing:
+            self._check_readers()
+            try:
+                txn = self._begin_write()
+            except lmdb.Error as error:
+                raise translate(error) from error
+            try:
+                writer = Writer(self._environment, txn, self._tables)
+                answers = [_attempt(writer, submission) for submission in submissions]
+                writer.store_revision()
+            except lmdb.Error as error:
+                txn.abort()
+                raise translate(error) from error
+            except BaseException:
+                txn.abort()
+                raise
+            try:
+                txn.commit()
+            except lmdb.Error as error:
+                raise translate(error, otherwise=Reason.INTERNAL_3) from error
+            return answers
+
+    def close(self) -> None:
+        """Idempotent; views that are still open become unusable."""
+        with self._writing:
+            self._environment.close()
+
+    def _begin_write(self) -> lmdb.Transaction[bytes]:
+        try:
+            return self._environment.begin(write=True)
+        except lmdb.MapResizedError:
+            self._environment.set_mapsize(0)
+            return self._environment.begin(write=True)
+
+    def _view_of_grown_map(self) -> LmdbView:
+        """Another process opened the file with a larger map and grew past ours: adopt its size."""
+        with self._writing:  # the map cannot move under a write transaction
+            try:
+                self._environment.set_mapsize(0)
+                return LmdbView(self._environment.begin(), self._tables)
+            except lmdb.Error as error:
+                raise translate(error) from error
+
+    def _check_readers(self) -> None:
+        """Free, now and then, the slots of readers that died: their snapshots keep the file growing."""
+        now = time.monotonic()
+        if now - self._readers_checked >= STORE_READER_CHECK_S:
+            self._readers_checked = now
+            self._environment.reader_check()
+
+
+def _attempt(writer: Writer, submission: Submission) -> Outcome | FtcError:
+    """One submission, in a savepoint. An lmdb.Error passes: it concerns the transaction as a whole."""
+    try:
+        with writer.savepoint(keep=not submission.validate_only) as nested:
+            key = submission.idempotency
+            outcome = None if key is None else idempotency.recall(nested, key)
+            if outcome is None:
+                outcome = _execute(nested, submission.command)
+                if key is not None:
+                    idempotency.remember(nested, key, outcome)
+            return outcome
+    except FtcError as error:
+        return error
+    except lmdb.BadValsizeError as error:
+        return _bug(submission.command, error)
+    except lmdb.Error:
+        raise
+    except Exception as error:
+        return _bug(submission.command, error)
+
+
+def _bug(command: Command, error: Exception) -> FtcError:
+    _log.error("command failed", command=type(command).__name__, exc_info=error)
+    answer = FtcError(Reason.INTERNAL_10)
+    answer.__cause__ = error
+    return answer
+
+
+def _execute(writer: Writer, command: Command) -> Outcome:
+    match command:
+        case ClaimDevice():
+            return claims.claim_device(writer, command)
+        case UpdateRegistration():
+            return registrations.update_registration(writer, command)
+        case MarkBootstrapped():
+            return claims.mark_bootstrapped(writer, command)
+        case RegisterDevice():
+            return registrations.register_device(writer, command)
+        case DeregisterDevice():
+            return registrations.deregister_device(writer, command)
+        case CreateEnrollments():
+            return enrollments.create_enrollments(writer, command)
+        case DeleteEnrollment():
+            return enrollments.delete_enrollment(writer, command)
+        case ExpireEnrollments():
+            return enrollments.expire_enrollments(writer, command)
+        case ExpireRegistrations():
+            return registrations.expire_registrations(writer, command)
+        case CreateAccount():
+            return accounts.create_account(writer, command)
+        case CreateApiKey():
+            return accounts.create_api_key(writer, command)
+        case CreateTrustedCertificate():
+            return certificates.create_trusted_certificate(writer, command)
+        case _:
+            assert_never(command)

@@ -1,0 +1,299 @@
+# ruff: noqa: D102 - the methods are the port's, and documented there
+"""Reading: one snapshot, or what a write transaction sees of itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+import lmdb
+import msgspec
+
+from ftc_core.domain.account import Account, ApiKey
+from ftc_core.domain.certificate import CertificateService, TrustAnchor, TrustedCertificate
+from ftc_core.domain.claim import ClaimFacts, ClaimRequest
+from ftc_core.domain.device import Device
+from ftc_core.domain.enrollment import Enrollment
+from ftc_core.domain.event import Event
+from ftc_core.domain.ledger import LedgerEntry
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import TRUST_CANDIDATES_MAX
+from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.counts import Counts, split_account
+from ftc_core.storage.lmdb.faults import corrupt, translate
+from ftc_core.storage.lmdb.records import Codec
+from ftc_core.storage.lmdb.tables import (
+    FINGERPRINT_BYTES,
+    NUMBER_BYTES,
+    Tables,
+    certificate_key,
+    endpoint_key,
+    number_key,
+    pack_id,
+    prefix_end,
+    unpack_number,
+)
+
+__all__ = ["LmdbView"]
+
+T = TypeVar("T")
+
+
+class LmdbView:
+    """The port's `View` over one transaction.
+
+    As a context manager it ends the transaction, and turns LMDB's errors into FtcError INTERNAL_1 or _5.
+    An ID that is not 32 lower-case hex characters names nothing.
+    """
+
+    __slots__ = ("_tables", "_txn")
+
+    def __init__(self, txn: lmdb.Transaction[bytes], tables: Tables) -> None:
+        self._txn = txn
+        self._tables = tables
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._txn.abort()
+        if isinstance(error, lmdb.Error):
+            raise translate(error) from error
+
+    def revision(self) -> int:
+        return unpack_number(self._txn.get(b"revision", b"", self._tables.meta))
+
+    # --- accounts ----------------------------------------------------------------------------------
+
+    def get_account(self, account_id: str) -> Account | None:
+        stored = self._get(self._tables.accounts, account_id)
+        return None if stored is None else _account(stored)
+
+    def list_accounts(self, *, after: str | None, limit: int) -> list[Account]:
+        return [_account(stored) for _, stored in self._page(self._tables.accounts, b"", after, limit)]
+
+    def count_accounts(self) -> int:
+        return self._txn.stat(self._tables.accounts)["entries"]
+
+    def get_api_key(self, key_id: str) -> ApiKey | None:
+        return _decoded(records.API_KEY, self._get(self._tables.api_keys, key_id))
+
+    # --- trusted certificates ----------------------------------------------------------------------
+
+    def get_trusted_certificate(self, account_id: str, certificate_id: str) -> TrustedCertificate | None:
+        return _decoded(records.CERTIFICATE, self._get(self._tables.certificates, account_id, certificate_id))
+
+    def list_trusted_certificates(
+        self, account_id: str, *, after: str | None, limit: int
+    ) -> list[TrustedCertificate]:
+        page = self._page_of(self._tables.certificates, account_id, after, limit)
+        return [records.CERTIFICATE.decode(stored) for _, stored in page]
+
+    def count_trusted_certificates(self, account_id: str) -> int:
+        return self._counts(account_id).certificates
+
+    def find_trust_anchors(
+        self, subjects: Sequence[bytes], fingerprints: Sequence[bytes]
+    ) -> list[TrustAnchor]:
+        found: dict[bytes, TrustAnchor] = {}
+        for fingerprint in self._anchor_candidates(subjects, fingerprints):
+            if fingerprint in found:
+                continue
+            stored = self._txn.get(fingerprint, None, self._tables.trust_anchors)
+            if stored is not None:
+                found[fingerprint] = TrustAnchor(
+                    fingerprint=fingerprint, certificate_der=stored[NUMBER_BYTES:]
+                )
+                if len(found) == TRUST_CANDIDATES_MAX:
+                    break
+        return list(found.values())
+
+    def _anchor_candidates(self, subjects: Sequence[bytes], fingerprints: Sequence[bytes]) -> Iterator[bytes]:
+        # Fingerprints first: they name the very CA, and look-alikes with its subject must not crowd it out.
+        yield from (fingerprint for fingerprint in fingerprints if len(fingerprint) == FINGERPRINT_BYTES)
+        for subject in subjects:
+            prefix = hashlib.sha256(subject).digest()
+            for key, _ in self._scan(self._tables.trust_anchors_by_subject, prefix, prefix):
+                yield key[len(prefix) :]
+
+    # --- enrollments -------------------------------------------------------------------------------
+
+    def get_enrollment(self, account_id: str, enrollment_id: str) -> Enrollment | None:
+        fingerprint = self._get(self._tables.enrollments_by_account, account_id, enrollment_id)
+        return None if fingerprint is None else self._indexed_enrollment(fingerprint)
+
+    def find_enrollments(self, fingerprints: Sequence[bytes]) -> list[Enrollment | None]:
+        get, table, decode = self._txn.get, self._tables.enrollments, records.ENROLLMENT.decode
+        return [
+            decode(stored)
+            if len(fingerprint) == FINGERPRINT_BYTES and (stored := get(fingerprint, None, table)) is not None
+            else None
+            for fingerprint in fingerprints
+        ]
+
+    def list_enrollments(self, account_id: str, *, after: str | None, limit: int) -> list[Enrollment]:
+        page = self._page_of(self._tables.enrollments_by_account, account_id, after, limit)
+        return [self._indexed_enrollment(fingerprint) for _, fingerprint in page]
+
+    def count_enrollments(self, account_id: str) -> int:
+        return self._counts(account_id).enrollments
+
+    def _indexed_enrollment(self, fingerprint: bytes) -> Enrollment:
+        [enrollment] = self.find_enrollments((fingerprint,))
+        if enrollment is None:
+            raise corrupt(f"enrollments lacks {fingerprint.hex()}")
+        return enrollment
+
+    # --- devices -----------------------------------------------------------------------------------
+
+    def get_device(self, account_id: str, device_id: str) -> Device | None:
+        return _decoded(records.DEVICE, self._get(self._tables.devices, account_id, device_id))
+
+    def find_devices(self, fingerprints: Sequence[bytes]) -> list[Device | None]:
+        return [self._device_of(fingerprint) for fingerprint in fingerprints]
+
+    def list_devices(self, account_id: str, *, after: str | None, limit: int) -> list[Device]:
+        page = self._page_of(self._tables.devices, account_id, after, limit)
+        return [records.DEVICE.decode(stored) for _, stored in page]
+
+    def count_devices(self, account_id: str) -> int:
+        return self._counts(account_id).devices
+
+    def _device_of(self, fingerprint: bytes) -> Device | None:
+        if len(fingerprint) != FINGERPRINT_BYTES:
+            return None
+        key = self._txn.get(fingerprint, None, self._tables.devices_by_fingerprint)
+        if key is None:
+            return None
+        stored = self._txn.get(key, None, self._tables.devices)
+        if stored is None:
+            raise corrupt(f"devices lacks {key.hex()}")
+        return records.DEVICE.decode(stored)
+
+    # --- claims ------------------------------------------------------------------------------------
+
+    def claim_facts(self, request: ClaimRequest) -> ClaimFacts:
+        """As the port says. Raises FtcError ENDPOINT_NAME_TOO_LONG or _INVALID for a name no key can hold."""
+        [enrollment] = self.find_enrollments((request.fingerprint,))
+        account_id = request.account_id
+        if account_id is None and enrollment is not None:
+            account_id = enrollment.account_id
+        account = None if account_id is None else self.get_account(account_id)
+        certificates: tuple[TrustedCertificate, ...] = ()
+        endpoint_holder = None
+        if account is not None:
+            key = pack_id(account.id)
+            certificates = tuple(self._vouching(key, request.issuing_cas))
+            name = endpoint_key(key, request.endpoint_name)
+            endpoint_holder = self._txn.get(name, None, self._tables.endpoint_names)
+        return ClaimFacts(
+            request=request,
+            enrollment=enrollment,
+            account=account,
+            certificates=certificates,
+            device=self._device_of(request.fingerprint),
+            endpoint_holder=endpoint_holder,
+        )
+
+    def _vouching(self, account: bytes, fingerprints: Sequence[bytes]) -> Iterator[TrustedCertificate]:
+        for fingerprint in fingerprints:
+            for service in CertificateService:
+                key = certificate_key(account, fingerprint, service)
+                certificate = self._txn.get(key, None, self._tables.certificates_by_fingerprint)
+                if certificate is None:
+                    continue
+                stored = self._txn.get(account + certificate, None, self._tables.certificates)
+                if stored is None:
+                    raise corrupt(f"certificates lacks {(account + certificate).hex()}")
+                yield records.CERTIFICATE.decode(stored)
+
+    # --- history -----------------------------------------------------------------------------------
+
+    def ledger(self, fingerprint: bytes) -> list[LedgerEntry]:
+        if len(fingerprint) != FINGERPRINT_BYTES:
+            return []
+        entries = self._scan(self._tables.ledger, fingerprint, fingerprint)
+        return [records.LEDGER_ENTRY.decode(stored) for _, stored in entries]
+
+    def ledger_head(self, fingerprint: bytes) -> LedgerEntry | None:
+        """The newest entry of one certificate's history."""
+        cursor = self._txn.cursor(self._tables.ledger)
+        above = cursor.set_range(prefix_end(fingerprint))
+        found = cursor.prev() if above else cursor.last()
+        if not found or not cursor.key().startswith(fingerprint):
+            return None
+        return records.LEDGER_ENTRY.decode(cursor.value())
+
+    def events(self, *, after_revision: int, limit: int) -> list[Event]:
+        found: list[Event] = []
+        if limit > 0:
+            for _, stored in self._scan(self._tables.events, number_key(max(0, after_revision + 1)), b""):
+                found.append(records.EVENT.decode(stored))
+                if len(found) == limit:
+                    break
+        return found
+
+    # --- keys --------------------------------------------------------------------------------------
+
+    def _get(self, table: lmdb._Database, *ids: str) -> bytes | None:
+        """The value under the concatenated `ids`."""
+        try:
+            key = b"".join(map(pack_id, ids))
+        except ValueError:
+            return None
+        return self._txn.get(key, None, table)
+
+    def _counts(self, account_id: str) -> Counts:
+        stored = self._get(self._tables.accounts, account_id)
+        return Counts() if stored is None else split_account(stored)[0]
+
+    def _page_of(
+        self, table: lmdb._Database, account_id: str, after: str | None, limit: int
+    ) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            account = pack_id(account_id)
+        except ValueError:
+            return iter(())
+        return self._page(table, account, after, limit)
+
+    def _page(
+        self, table: lmdb._Database, prefix: bytes, after: str | None, limit: int
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Up to `limit` rows under `prefix`, from the first ID past `after`."""
+        if limit <= 0:
+            return
+        start = prefix
+        if after is not None:
+            try:
+                start = prefix + pack_id(after) + b"\x00"  # the least key past it
+            except ValueError:
+                raise FtcError(Reason.PAGE_TOKEN_INVALID) from None
+        for count, row in enumerate(self._scan(table, start, prefix), start=1):
+            yield row
+            if count == limit:
+                return
+
+    def _scan(self, table: lmdb._Database, start: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Rows from the first key ≥ `start` as long as keys begin with `prefix`."""
+        cursor = self._txn.cursor(table)
+        # LMDB takes no empty key, not even to search from.
+        found = cursor.set_range(start) if start else cursor.first()
+        while found:
+            key, value = cursor.item()
+            if not key.startswith(prefix):
+                return
+            yield key, value
+            found = cursor.next()
+
+
+def _account(stored: bytes) -> Account:
+    counts, record = split_account(stored)
+    return msgspec.structs.replace(records.ACCOUNT.decode(record), device_count=counts.devices)
+
+
+def _decoded(codec: Codec[T], stored: bytes | None) -> T | None:
+    return None if stored is None else codec.decode(stored)
