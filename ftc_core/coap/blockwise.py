@@ -71,10 +71,14 @@ class BlockwiseLayer:
         """As `ExchangeLayer.send_request`; a body above one block goes out by Block1, block after block.
 
         It ends in one `ResponseReceived` with the complete response (which is an error such as 4.08 or 4.13
-        if the peer gave the transfer up) or one `ExchangeFailed`.
+        if the peer gave the transfer up) or one `ExchangeFailed`. Raises ValueError also while another body
+        goes out to the same resource, since the peer could not tell their blocks apart (§2.5).
         """
         transfer = Transfer(request, self._exponent, self._body_max_bytes)
-        transfer.exchange = self._exchanges.send_request(transfer.first_request(), now)
+        first = transfer.first_request()
+        if transfer.upload is not None and any(t.upload == transfer.upload for t in self._transfers.values()):
+            raise ValueError("another body is on its way to this resource")
+        transfer.exchange = self._exchanges.send_request(first, now)
         self._transfers[transfer.exchange] = transfer
         return transfer.exchange
 
@@ -88,6 +92,15 @@ class BlockwiseLayer:
         first = self._first_block(asked, response, now)
         self._exchanges.send_response(exchange, first, now)
         del self._asked[exchange]
+
+    def acknowledge(self, exchange: int) -> None:
+        """As `ExchangeLayer.acknowledge`."""
+        self._exchanges.acknowledge(exchange)
+
+    def ignore(self, exchange: int) -> None:
+        """As `ExchangeLayer.ignore`."""
+        self._asked.pop(exchange, None)
+        self._exchanges.ignore(exchange)
 
     def cancel(self, exchange: int, now: float) -> None:
         """As `ExchangeLayer.cancel`."""

@@ -50,6 +50,10 @@ class ReceivedMessages:
         del self._by_mid[mid]
         return None
 
+    def forget(self, mid: int) -> None:
+        """Let the next message with this ID count as new."""
+        self._by_mid.pop(mid, None)
+
     def remember(self, mid: int, confirmable: bool, now: float) -> Received:
         """Note an ID that `find` did not know; the expired and, beyond the bound, the oldest make room."""
         by_mid = self._by_mid

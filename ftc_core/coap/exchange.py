@@ -141,6 +141,26 @@ class ExchangeLayer:
             self._start(_Confirmable(exchange, mid, None, data), now)
         del self._pending[exchange]
 
+    def acknowledge(self, exchange: int) -> None:
+        """Acknowledge a confirmable `RequestReceived` at once, so that its response goes separately (§5.2.2).
+
+        Without effect if it is acknowledged already, or awaits no response.
+        """
+        request = self._pending.get(exchange)
+        if request is not None and request.confirmable and request.reply is None:
+            self._reply(request, empty_message(Type.ACK, request.mid))
+
+    def ignore(self, exchange: int) -> None:
+        """Treat a `RequestReceived` as if it had been lost: no reply, and its retransmission counts as new.
+
+        Without effect if it is acknowledged already, or awaits no response.
+        """
+        request = self._pending.get(exchange)
+        if request is not None and request.reply is None:
+            del self._pending[exchange]
+            request.deadline = None
+            self._received.forget(request.mid)
+
     def cancel(self, exchange: int, now: float) -> None:
         """Forget an exchange of either direction; it raises no further event. Unknown numbers are ignored.
 

@@ -6,7 +6,7 @@ from aiocoap.message import Message
 from aiocoap.numbers.codes import Code
 from aiocoap.numbers.optionnumbers import OptionNumber
 
-from ftc_core.coap.blocks import RESERVED_EXPONENT, Block, block_size, copy_without
+from ftc_core.coap.blocks import RESERVED_EXPONENT, Block, ResourceKey, block_size, copy_without, resource_key
 
 __all__ = ["BrokenTransferError", "Transfer"]
 
@@ -22,12 +22,14 @@ class Transfer:
 
     `exchange` is the number under which the user knows it. Send `first_request()`, then for each response
     whatever `next_request(response)` returns, until that is None and `response` is complete. A body that
-    fits in one block of `2**(exponent + 4)` bytes travels without Block1.
+    fits in one block of `2**(exponent + 4)` bytes travels without Block1; `upload` is the resource it goes to
+    if it does not.
     """
 
     def __init__(self, request: Message, exponent: int, body_max_bytes: int) -> None:
         self.exchange = 0
         self.response: Message | None = None
+        self.upload: ResourceKey | None = None
         self._request = request
         self._exponent = exponent
         self._offset = 0
@@ -60,6 +62,7 @@ class Transfer:
         size = block_size(self._exponent)
         payload = body[offset : offset + size]
         more = offset + size < len(body)
+        self.upload = resource_key(self._request)
         self._offset = offset
         self._block1 = Block(offset // size, more, self._exponent)
         request = copy_without(self._request, OptionNumber.BLOCK1, payload=payload)
@@ -80,7 +83,7 @@ class Transfer:
             return None
         if wanted is None or wanted.block_number != sent.block_number:
             raise BrokenTransferError("the response acknowledges another block")
-        # What was sent is accepted whole; a smaller size holds from the next block on (§2.3, figure 8).
+        # What was sent is accepted whole; a smaller size holds from the next block on (§2.3, figure 9).
         offset = self._offset + block_size(self._exponent)
         self._exponent = min(self._exponent, wanted.size_exponent)
         return self._block_at(offset)
@@ -116,8 +119,8 @@ class Transfer:
             self.response = copy_without(head, OptionNumber.BLOCK2, payload=bytes(self._body))
             return None
         request = copy_without(self._request, *_OF_THE_BODY, payload=b"")
-        number = len(self._body) // block_size(block.size_exponent)
-        request.opt.block2 = Block(number, False, block.size_exponent)
+        exponent = min(block.size_exponent, self._exponent)  # late negotiation (§3.1, figure 4)
+        request.opt.block2 = Block(len(self._body) // block_size(exponent), False, exponent)
         return request
 
     def _continues(self, response: Message, block: Block) -> bool:
