@@ -31,9 +31,13 @@ __all__ = ["register"]
 )
 @click.option("--factory-reset", is_flag=True, help="Forget account and LwM2M credentials first.")
 @click.option(
-    "--retry/--no-retry", default=False, help="After a refusal, wait and try again as a device in the field does."
+    "--retry/--no-retry",
+    default=False,
+    help="After a refusal, wait and try again as a device in the field does.",
 )
-@click.option("--stay", is_flag=True, help="Stay registered, with updates, until interrupted; then de-register.")
+@click.option(
+    "--stay", is_flag=True, help="Stay registered, with updates, until interrupted; then de-register."
+)
 @click.option("--lifetime", default=86_400, show_default=True, help="Registration lifetime, seconds.")
 @click.option(
     "--block-size",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from time import monotonic
 
 from ftc_core.coap.blockwise import BlockwiseLayer
-from ftc_core.dtls.association import Association, Closed, CloseCause
+from ftc_core.dtls.association import Association, CloseCause, Closed
 from ftc_core.endpoint.peer import Peer, SessionFactory
 from ftc_core.endpoint.udp import Origin
 from ftc_core.limits import DATAGRAM_MAX_BYTES
@@ -49,7 +50,7 @@ class DeviceConnection:
         new_coap: Callable[[], BlockwiseLayer],
         new_session: SessionFactory,
     ) -> DeviceConnection:
-        """Resolve `host`, connect a socket and begin the handshake. Raises OSError if there is no such host."""
+        """Resolve `host`, connect a socket, begin the handshake. Raises OSError if there is no such host."""
         loop = asyncio.get_running_loop()
         family, kind, protocol, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM))[0]
         sock = socket.socket(family, kind, protocol)
@@ -70,13 +71,13 @@ class DeviceConnection:
     def wake(self) -> None:
         """Send what the session wants to send now."""
         if not self._ended.done():
-            self._peer.resume(self._loop.time())
+            self._peer.resume(monotonic())
             self._settle()
 
     def close(self) -> None:
         """End the association with close_notify."""
         if not self._ended.done():
-            self._peer.close(self._loop.time())
+            self._peer.close(monotonic())
             self._settle()
             self._end(Closed(CloseCause.CLOSED_HERE))
 
@@ -89,12 +90,12 @@ class DeviceConnection:
             except OSError:
                 # Nobody listens there just now (ICMP port unreachable): DTLS retransmits, as over any loss.
                 break
-            self._peer.receive_datagram(payload, self._loop.time())
+            self._peer.receive_datagram(payload, monotonic())
             self._settle()
 
     def _due(self) -> None:
         self._timer = None
-        self._peer.handle_timer(self._loop.time() + 0.002)
+        self._peer.handle_timer(monotonic() + 0.002)
         self._settle()
 
     def _settle(self) -> None:
@@ -109,7 +110,7 @@ class DeviceConnection:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = self._peer.get_timer(self._loop.time())
+        deadline = self._peer.get_timer(monotonic())
         if deadline is not None:
             self._timer = self._loop.call_at(deadline, self._due)
 

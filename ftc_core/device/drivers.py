@@ -88,7 +88,7 @@ class BootstrapClientDriver:
                 case Respond(exchange, message):
                     self._coap.send_response(exchange, message, now)
                 case RespondSeparately(exchange, message):
-                    self._coap.acknowledge(exchange, now)
+                    self._coap.acknowledge(exchange)
                     self._coap.send_response(exchange, message, now)
                 case Ignore(exchange):
                     self._coap.ignore(exchange)

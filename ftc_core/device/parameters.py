@@ -102,8 +102,8 @@ def check_coaps_uri(uri: str) -> str:
 
 
 def account_id_of(uri: str) -> str | None:
-    """The `aid` in the query of a server URI, or None."""
-    return next(iter(parse_qs(urlsplit(uri).query).get("aid", ())), None)
+    """The `aid` in the query of a server URI ("" if it has no value), or None."""
+    return next(iter(parse_qs(urlsplit(uri).query, keep_blank_values=True).get("aid", ())), None)
 
 
 def load_key_pair(certificate_der: bytes, private_key_der: bytes) -> x509.Certificate:

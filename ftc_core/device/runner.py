@@ -6,6 +6,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -87,7 +88,9 @@ class DeviceRunner:
             bundle.store_bootstrap_result(_result(outcome.outcome))
         return outcome
 
-    async def register(self, credentials: LwM2MCredentials, *, lifetime: int) -> RegisteredDevice | OperationFailed:
+    async def register(
+        self, credentials: LwM2MCredentials, *, lifetime: int
+    ) -> RegisteredDevice | OperationFailed:
         """Connect to the LwM2M server with `credentials` and register for `lifetime` seconds."""
         client = RegistrationClient(self.bundle.endpoint_name, credentials.account_id, lifetime=lifetime)
         device = RegisteredDevice(client)
@@ -112,7 +115,7 @@ class DeviceRunner:
             fixed_anchors([server_ca]), purpose=ExtendedKeyUsageOID.SERVER_AUTH, pin_leaf=True
         )
         association = Association.connect(
-            context, lambda chain: evaluator.evaluate(chain, utc_now()), asyncio.get_running_loop().time()
+            context, lambda chain: evaluator.evaluate(chain, utc_now()), monotonic()
         )
         return await DeviceConnection.open(
             target.hostname or "", target.port or 5684, association, self._new_coap_layer, new_session
@@ -120,7 +123,7 @@ class DeviceRunner:
 
     def _new_coap_layer(self) -> BlockwiseLayer:
         exchanges = ExchangeLayer(
-            first_message_id=random.getrandbits(16),  # noqa: S311 - over DTLS these need not be unguessable
+            first_message_id=random.getrandbits(16),
             token_prefix=secrets.token_bytes(4),
             random=random.random,
         )
@@ -189,7 +192,7 @@ class RegisteredDevice:
         assert driver is not None and connection is not None  # noqa: S101 - `begin` came first
         self._operation = loop.create_future()
         start()
-        driver.perform(loop.time())
+        driver.perform(monotonic())
         connection.wake()
         return await self._operation
 

@@ -18,12 +18,11 @@ from ftc_core.coap.events import (
 )
 from ftc_core.domain.claim import ClaimRequest
 from ftc_core.dtls.trust import VerifiedPath
-from ftc_core.endpoint.causes import reason_of
 from ftc_core.endpoint.udp import Origin
 from ftc_core.errors import FtcError
 from ftc_core.limits import IDLE_TIMEOUT_S, REFUSED_LINGER_S
 from ftc_core.lwm2m.bootstrap import BootstrapSession, Claim, Completed, Failed, Superseded
-from ftc_core.lwm2m.effects import CancelRequest, Ignore, Respond, SendRequest
+from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
 from ftc_core.lwm2m.request import BootstrapRequest
 from ftc_core.lwm2m.sequence import BootstrapGrant
 from ftc_core.lwm2m.timeline import Step
@@ -66,7 +65,7 @@ class BootstrapDriver:
             case ResponseReceived(exchange, message):
                 self._session.response_received(exchange, message, now)
             case ExchangeFailed(exchange, cause):
-                self._session.exchange_failed(exchange, reason_of(cause), now)
+                self._session.exchange_failed(exchange, cause, now)
             case ResponseAcknowledged() | ResponseLost():
                 pass  # the session's own deadlines notice a device that did not get its answer
         self._perform(now)
@@ -86,7 +85,7 @@ class BootstrapDriver:
     def association_closed(self, now: float) -> None:
         """The device went away, or began again."""
         self._gone = True
-        self._session.association_lost(now)
+        self._session.association_closed(now)
         self._perform(now)
 
     def _perform(self, now: float) -> None:
@@ -106,12 +105,12 @@ class BootstrapDriver:
                     self._coap.send_response(exchange, message, now)
                 case SendRequest(label, message):
                     self._session.request_sent(label, self._coap.send_request(message, now))
-                case Ignore(exchange) | CancelRequest(exchange):
+                case Cancel(exchange):
                     self._coap.cancel(exchange, now)
 
     def _claim(self, request: BootstrapRequest) -> None:
         claim = ClaimRequest(
-            fingerprint=self._path.fingerprint,
+            fingerprint=self._path.leaf_fingerprint,
             common_name=self._path.common_name,
             endpoint_name=request.endpoint_name,
             issuing_cas=self._path.issuing_cas,
@@ -137,11 +136,11 @@ class BootstrapDriver:
         waiting = True
 
     def _completed(self, effect: Completed) -> None:
-        self._service.bootstrapped(effect.grant_account_id, effect.grant_device_id)
+        self._service.bootstrapped(effect.account_id, effect.device_id)
         _log.info(
             "bootstrapped",
-            device=effect.grant_device_id,
-            account=effect.grant_account_id,
+            device=effect.device_id,
+            account=effect.account_id,
             peer=str(self._origin),
             ms=_milliseconds(effect.steps),
         )
@@ -154,7 +153,7 @@ class BootstrapDriver:
             reason=error.reason,
             error=error.message,
             peer=str(self._origin),
-            fingerprint=self._path.fingerprint.hex(),
+            fingerprint=self._path.leaf_fingerprint.hex(),
             ms=_milliseconds(steps),
         )
 

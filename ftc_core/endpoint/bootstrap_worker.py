@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
+from time import monotonic
+
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ftc_core.application.bootstrap import BootstrapService, ServerFacts
 from ftc_core.application.context import new_id, utc_now
@@ -15,11 +19,12 @@ from ftc_core.credentials.issuer import CredentialIssuer
 from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.bootstrap_driver import BootstrapDriver
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
-from ftc_core.endpoint.commit import open_commit
 from ftc_core.endpoint.server import open_endpoint
 from ftc_core.endpoint.udp import Origin
 from ftc_core.settings import Settings
+from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.engines import open_store
+from ftc_core.storage.group_commit import GroupCommit
 
 __all__ = ["serve"]
 
@@ -29,7 +34,11 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
     settings = spec.settings
     directory = DataDirectory.open(settings.data_dir)
     loop = asyncio.get_running_loop()
-    with open_store(settings.store_url) as store, open_commit(store, settings.commit_batch) as commit:
+    with (
+        closing(open_store(settings.store_url)) as store,
+        closing(GroupCommit(store, max_batch=settings.commit_batch)) as group,
+    ):
+        commit = AsyncCommit(group, loop).submit
         service = BootstrapService(
             store,
             commit,
@@ -42,7 +51,7 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
         def new_session(
             path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
         ) -> BootstrapDriver:
-            return BootstrapDriver(service, path, origin, coap, wake, loop.time, now)
+            return BootstrapDriver(service, path, origin, coap, wake, monotonic, now)
 
         endpoint = open_endpoint(spec.sockets, directory, "bootstrap", service.find_anchors, new_session)
         endpoint.start()
@@ -55,7 +64,7 @@ def _server_facts(settings: Settings, directory: DataDirectory) -> ServerFacts:
     return ServerFacts(
         lwm2m_uri=settings.public_lwm2m_uri(),
         bootstrap_uri=settings.public_bootstrap_uri(),
-        server_ca=directory.server_ca_der,
+        server_ca=directory.server_ca.public_bytes(Encoding.DER),
         short_server_id=settings.short_server_id,
         lifetime=settings.lwm2m_lifetime_s,
         binding=settings.lwm2m_binding,

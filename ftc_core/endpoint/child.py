@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -61,7 +62,7 @@ class Stop:
         loop.add_reader(sys.stdin.fileno(), self._stdin_ended)
 
     def _stdin_ended(self) -> None:
-        if not sys.stdin.buffer.read1(1):
+        if not os.read(sys.stdin.fileno(), 1):
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
             self._event.set()
 
@@ -75,13 +76,13 @@ def run_child(serve: Callable[[ChildSpec, Callable[[Ready], None], Stop], Awaita
     output = sys.stdout
     sys.stdout = sys.stderr  # nothing that a library prints may reach the supervisor as an answer
     try:
-        spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=ChildSpec, dec_hook=lambda kind, text: kind(text))
+        spec = msgspec.json.decode(
+            sys.stdin.buffer.readline(), type=ChildSpec, dec_hook=lambda kind, text: kind(text)
+        )
     except msgspec.DecodeError:
         sys.stderr.write("error: this process is started by `ftc serve`, not by hand\n")
         return 2
-    configure_logging(
-        log_format=spec.settings.log_format, level=spec.settings.log_level, process=spec.name
-    )
+    configure_logging(log_format=spec.settings.log_format, level=spec.settings.log_level, process=spec.name)
 
     async def main() -> None:
         stop = Stop(asyncio.get_running_loop())

@@ -12,6 +12,7 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 import structlog
 
@@ -52,7 +53,7 @@ class DatagramEndpoint:
         self._new_session = new_session
         self._max_associations = max_associations
         self._peers: dict[tuple[int, Origin], Peer] = {}
-        # (deadline, number, peer's key): no reference to the peer, so that a closed one's memory goes at once.
+        # (deadline, number, peer's key): no reference to the peer, so a closed one's memory goes at once.
         self._timers: list[tuple[float, int, tuple[int, Origin]]] = []
         self._timer_numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
@@ -74,7 +75,7 @@ class DatagramEndpoint:
         except TimeoutError:
             _log.warning("sessions cut off", count=len(self._peers))
         for key, peer in list(self._peers.items()):
-            peer.close(self._loop.time())
+            peer.close(monotonic())
             self._settle(key, peer)
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
@@ -88,7 +89,7 @@ class DatagramEndpoint:
     # --- reading -----------------------------------------------------------------------------------
 
     def _readable(self, index: int) -> None:
-        now = self._loop.time()
+        now = monotonic()
         touched: dict[tuple[int, Origin], Peer] = {}
         for datagram in self._sockets[index].receive(RECEIVE_BATCH):
             key = (index, datagram.origin)
@@ -107,7 +108,7 @@ class DatagramEndpoint:
             self._settle(key, peer)
 
     def _at_gate(self, key: tuple[int, Origin], datagram: Datagram, now: float) -> Peer | None:
-        """The peer that a ClientHello makes, if it proves its address; else it is answered or dropped here."""
+        """The peer that a ClientHello makes if it proves its address; else it is answered or dropped here."""
         origin = datagram.origin
         match self._gate.receive(datagram.payload, f"{origin.host}|{origin.port}".encode(), now):
             case Reply(datagrams):
@@ -121,7 +122,9 @@ class DatagramEndpoint:
                 if old is not None:
                     old.abandon(now)
                 association = Association.accept(proven, self._verify_path, now)
-                peer = Peer(origin, association, self._new_coap, self._new_session, lambda p: self._wake(key, p))
+                peer = Peer(
+                    origin, association, self._new_coap, self._new_session, lambda p: self._wake(key, p)
+                )
                 self._peers[key] = peer
                 peer.resume(now)
                 return peer
@@ -131,7 +134,7 @@ class DatagramEndpoint:
 
     def _wake(self, key: tuple[int, Origin], peer: Peer) -> None:
         if self._peers.get(key) is peer:
-            peer.resume(self._loop.time())
+            peer.resume(monotonic())
             self._settle(key, peer)
 
     def _settle(self, key: tuple[int, Origin], peer: Peer) -> None:
@@ -144,8 +147,8 @@ class DatagramEndpoint:
                 del self._peers[key]
                 self._note_if_empty()
             return
-        deadline = peer.get_timer(self._loop.time())
-        # An entry earlier than needed fires for nothing, cheaply; so only an earlier deadline makes a new one.
+        deadline = peer.get_timer(monotonic())
+        # An entry earlier than needed fires for nothing, cheaply: only an earlier deadline makes a new one.
         if deadline is not None and (peer.deadline is None or deadline < peer.deadline[0]):
             peer.deadline = (deadline, next(self._timer_numbers))
             heapq.heappush(self._timers, (*peer.deadline, key))
@@ -162,7 +165,7 @@ class DatagramEndpoint:
 
     def _timers_due(self) -> None:
         self._timer = None
-        now = self._loop.time() + TIMER_SLACK_S
+        now = monotonic() + TIMER_SLACK_S
         while self._timers and self._timers[0][0] <= now:
             due, number, key = heapq.heappop(self._timers)
             peer = self._peers.get(key)

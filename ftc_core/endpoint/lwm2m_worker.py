@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from time import monotonic
 
 from ftc_core.application.context import utc_now
 from ftc_core.application.registration import RegistrationService
@@ -12,11 +14,12 @@ from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.dtls.trust import VerifiedPath, fixed_anchors
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
-from ftc_core.endpoint.commit import open_commit
 from ftc_core.endpoint.registration_driver import RegistrationDriver
 from ftc_core.endpoint.server import open_endpoint
 from ftc_core.endpoint.udp import Origin
+from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.engines import open_store
+from ftc_core.storage.group_commit import GroupCommit
 
 __all__ = ["serve"]
 
@@ -29,13 +32,17 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
     settings = spec.settings
     directory = DataDirectory.open(settings.data_dir)
     loop = asyncio.get_running_loop()
-    with open_store(settings.store_url) as store, open_commit(store, settings.commit_batch) as commit:
+    with (
+        closing(open_store(settings.store_url)) as store,
+        closing(GroupCommit(store, max_batch=settings.commit_batch)) as group,
+    ):
+        commit = AsyncCommit(group, loop).submit
         service = RegistrationService(commit, utc_now)
 
         def new_session(
             path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
         ) -> RegistrationDriver:
-            return RegistrationDriver(service, path, origin, coap, wake, loop.time, now)
+            return RegistrationDriver(service, path, origin, coap, wake, monotonic, now)
 
         anchors = fixed_anchors([directory.issuing_ca.certificate_der])
         endpoint = open_endpoint(spec.sockets, directory, "lwm2m", anchors, new_session)

@@ -19,7 +19,7 @@ __all__ = ["Peer", "Session", "SessionFactory"]
 
 
 class Session(Protocol):
-    """What the peer's LwM2M conversation must be able to do; one per association, made after the handshake."""
+    """What a peer's LwM2M conversation must be able to do; one per association, after its handshake."""
 
     @property
     def finished(self) -> bool:
@@ -52,7 +52,9 @@ class SessionFactory(Protocol):
 
     def __call__(
         self, path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
-    ) -> Session: ...
+    ) -> Session:
+        """The session of the peer at `origin`, whose certificate has `path`."""
+        ...
 
 
 class Peer:
@@ -137,7 +139,9 @@ class Peer:
                         self._converse(now)
                 case HandshakeCompleted(path=path):
                     self._coap = self._new_coap()
-                    self._session = self._new_session(path, self.origin, self._coap, lambda: self._wake(self), now)
+                    self._session = self._new_session(
+                        path, self.origin, self._coap, lambda: self._wake(self), now
+                    )
                 case Closed():
                     self._end(event, now)
         self._converse(now)

@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RegistrationDriver:
-    """One device at the LwM2M server. A registered device's association is kept for as long as its lifetime."""
+    """One device at the LwM2M server. A registered device's association is kept as long as its lifetime."""
 
     def __init__(
         self,
@@ -78,9 +78,13 @@ class RegistrationDriver:
                     if not self._gone:
                         self._coap.send_response(exchange, message, now)
                 case Register(exchange, identity, request):
-                    self._service.register(identity, request, str(self._origin), self._answer(exchange, self._registered))
+                    self._service.register(
+                        identity, request, str(self._origin), self._answer(exchange, self._registered)
+                    )
                 case Update(exchange, identity, request):
-                    self._service.update(identity, request, str(self._origin), self._answer(exchange, self._updated))
+                    self._service.update(
+                        identity, request, str(self._origin), self._answer(exchange, self._updated)
+                    )
                 case Deregister(exchange, identity):
                     self._service.deregister(identity, self._answer(exchange, self._deregistered))
 

@@ -24,7 +24,7 @@ __all__ = ["new_coap_layer", "open_endpoint"]
 def new_coap_layer() -> BlockwiseLayer:
     """The CoAP layer of a new association: random message IDs and tokens (RFC 7252 §4.4, §5.3.1)."""
     exchanges = ExchangeLayer(
-        first_message_id=random.getrandbits(16),  # noqa: S311 - over DTLS these need not be unguessable
+        first_message_id=random.getrandbits(16),
         token_prefix=secrets.token_bytes(4),
         random=random.random,
     )

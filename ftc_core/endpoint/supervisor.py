@@ -67,7 +67,7 @@ class Child:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=self.spec.sockets,
-            start_new_session=True,  # Ctrl-C goes to the supervisor alone, which then stops the others in order
+            start_new_session=True,  # Ctrl-C goes to the supervisor alone, which stops the others
         )
         self.process = process
         assert process.stdin is not None  # noqa: S101 - asked for above
@@ -80,7 +80,9 @@ class Child:
             answer = msgspec.json.decode(line, type=Ready | Failed)
         except (TimeoutError, msgspec.DecodeError):
             process.kill() if process.returncode is None else None
-            raise FtcError(Reason.INTERNAL_6, f"process {self.spec.name} did not start: see the log") from None
+            raise FtcError(
+                Reason.INTERNAL_6, f"process {self.spec.name} did not start: see the log"
+            ) from None
         if isinstance(answer, Failed):
             await process.wait()
             raise failure(answer)
@@ -124,12 +126,12 @@ class Supervisor:
         try:
             self._prepare()
             await self._start_all()
-            self._publish()
+            endpoints = self._publish()
             _log.info(
                 "serving",
-                bootstrap=_names(self._bootstrap),
-                lwm2m=_names(self._lwm2m),
-                grpc=self._api.ready.addresses,
+                bootstrap=endpoints.bootstrap,
+                lwm2m=endpoints.lwm2m,
+                grpc=endpoints.grpc,
                 workers=self._settings.workers,
             )
             keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
@@ -140,7 +142,9 @@ class Supervisor:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
             # Each child gets the grace and a second more: it cuts its own sessions off in order.
-            await asyncio.gather(*(child.stop(self._settings.shutdown_grace_s + 1) for child in self._children))
+            await asyncio.gather(
+                *(child.stop(self._settings.shutdown_grace_s + 1) for child in self._children)
+            )
             self._endpoints_file.unlink(missing_ok=True)
             _close(self._bootstrap + self._lwm2m)
         _log.info("stopped")
@@ -153,7 +157,7 @@ class Supervisor:
         workers = self._settings.workers
         self._bootstrap = self._bind(self._settings.bootstrap_listen, workers)
         self._lwm2m = self._bind(self._settings.lwm2m_listen, 1)
-        # What devices are told must name the real ports, also where the settings leave the choice to the system.
+        # What devices are told must name the real ports, also where the settings say 0.
         settings = msgspec.structs.replace(
             self._settings,
             bootstrap_uri=self._settings.public_bootstrap_uri(_port(self._bootstrap)),
@@ -168,7 +172,11 @@ class Supervisor:
         self._children = [
             *(
                 # Groups follow one another, each with a socket for every worker.
-                child("ftc_core.endpoint.bootstrap_worker", f"bootstrap-{index}", self._bootstrap[index::workers])
+                child(
+                    "ftc_core.endpoint.bootstrap_worker",
+                    f"bootstrap-{index}",
+                    self._bootstrap[index::workers],
+                )
                 for index in range(workers)
             ),
             child("ftc_core.endpoint.lwm2m_worker", "lwm2m", self._lwm2m),
@@ -196,7 +204,7 @@ class Supervisor:
             if isinstance(result, BaseException):
                 raise result
 
-    def _publish(self) -> None:
+    def _publish(self) -> Endpoints:
         """Tell other processes where this instance listens, and which processes it has."""
         endpoints = Endpoints(
             pid=os.getpid(),
@@ -206,6 +214,7 @@ class Supervisor:
             processes={child.spec.name: child.process.pid for child in self._children if child.process},
         )
         replace_file(self._endpoints_file, msgspec.json.format(msgspec.json.encode(endpoints)) + b"\n")
+        return endpoints
 
     async def _keep(self, child: Child) -> None:
         """Restart `child` whenever it dies, with a delay that doubles while it dies young."""
@@ -223,7 +232,9 @@ class Supervisor:
             try:
                 await child.start()
             except FtcError as error:
-                _log.error("restart failed", process=child.spec.name, reason=error.reason, error=error.message)
+                _log.error(
+                    "restart failed", process=child.spec.name, reason=error.reason, error=error.message
+                )
                 continue
             self._publish()
             _log.info("restarted", process=child.spec.name, pid=child.process.pid)

@@ -59,7 +59,7 @@ class Datagram(NamedTuple):
 
 
 class UdpSocket:
-    """One non-blocking UDP socket. Sending never queues: DTLS and CoAP retransmit what a full buffer drops."""
+    """A non-blocking UDP socket. Sending never queues: DTLS and CoAP retransmit what a full buffer drops."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -127,8 +127,7 @@ def bind_group(host: str, port: int, members: int) -> list[socket.socket]:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         port = _probe(family, str(address[0]), port)
-        for _ in range(members):
-            sockets.append(_bind(family, str(address[0]), port, reuse=True))
+        sockets.extend(_bind(family, str(address[0]), port, reuse=True) for _ in range(members))
     except OSError as error:
         for sock in sockets:
             sock.close()

@@ -1,0 +1,103 @@
+"""The root of the `ftc` command: refusals become one line and an exit code, and other rooms add their verbs.
+
+Exit codes: 0 done, 1 refused (the reason on standard error), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import IO, Any
+
+import click
+
+from ftc_core.errors import FtcError
+
+__all__ = ["EXTENSION_GROUP", "ExtensibleGroup", "Refusal", "RootGroup"]
+
+EXTENSION_GROUP = "ftc.commands"
+"""Entry points of this group are callables `register(root: click.Group) -> None`."""
+
+_INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
+
+
+class Refusal(click.ClickException):
+    """An error that the user can do something about; click prints it and exits 1."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, action: str) -> None:
+        super().__init__(message)
+        self._action = action
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """One line on standard error."""
+        click.echo(f"error: {self.message} / what to do: {self._action}", file=file, err=True)
+
+
+class RootGroup(click.Group):
+    """The `ftc` command itself.
+
+    Extensions are loaded only when a command is asked for that is not known yet, or all are listed, so that
+    the plain commands start without them.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._extended = False
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the chosen command; what it refuses is shown as one line."""
+        try:
+            return super().invoke(ctx)
+        except FtcError as error:
+            raise Refusal(error.message, error.spec.action) from error
+        except KeyboardInterrupt:
+            ctx.exit(_INTERRUPTED)
+        except BrokenPipeError:
+            raise  # click ends quietly
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise Refusal(
+                f"{where}{error.strerror or error}", "Check the path and its permissions."
+            ) from error
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, from an extension if it is not our own."""
+        if cmd_name not in self.commands:
+            self.load_extensions()
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, those of extensions included."""
+        self.load_extensions()
+        return super().list_commands(ctx)
+
+    def load_extensions(self) -> None:
+        """Let every installed extension register its commands, once. One that fails is named and left out."""
+        if self._extended:
+            return
+        self._extended = True
+        for entry_point in entry_points(group=EXTENSION_GROUP):
+            try:
+                entry_point.load()(self)
+            except Exception as error:
+                click.echo(f"warning: the commands of {entry_point.name!r} are missing: {error}", err=True)
+
+
+class ExtensibleGroup(click.Group):
+    """A group of `root` to which extensions add commands as well."""
+
+    def __init__(self, *args: Any, root: RootGroup, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._root = root
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, from an extension if it is not our own."""
+        if cmd_name not in self.commands:
+            self._root.load_extensions()
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, those of extensions included."""
+        self._root.load_extensions()
+        return super().list_commands(ctx)

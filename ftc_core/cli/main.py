@@ -1,0 +1,47 @@
+"""The `ftc` command, put together."""
+
+from __future__ import annotations
+
+import click
+
+from ftc_core.cli import device as device_commands
+from ftc_core.cli import enrollment_id, factory, init, serve
+from ftc_core.cli.group import ExtensibleGroup, RootGroup
+
+__all__ = ["cli", "main"]
+
+
+@click.group(
+    cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(package_name="first-to-claim", prog_name="ftc")
+def cli() -> None:
+    """First-to-Claim: onboard devices that belong to nobody yet.
+
+    \b
+    A first round on one machine:
+      ftc init
+      ftc serve
+      ftc factory init-ca && ftc factory provision --count 3 --out factory
+      ftc device run --bundle factory/devices/device-000001
+    """
+
+
+@cli.group(cls=ExtensibleGroup, root=cli)
+def device() -> None:
+    """Run a simulated device; look at claimed ones.
+
+    \b
+    Example:
+      ftc device run --bundle factory/devices/device-000001
+    """
+
+
+for module in (init, serve, enrollment_id, factory):
+    module.register(cli)
+device_commands.register(device)
+
+
+def main() -> None:
+    """Run the command line; ends the process with its exit code."""
+    cli(prog_name="ftc")
