@@ -32,6 +32,8 @@ def read_enrollment_list(path: Path) -> Iterator[EnrollmentRow]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
         header = next(reader, None)
+        if header is None:  # a run that was killed before its first line
+            return
         if header != list(_HEADER):
             raise FtcError(Reason.FILE_UNREADABLE, f"{path} line 1: expected {','.join(_HEADER)}")
         for fields in reader:
