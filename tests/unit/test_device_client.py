@@ -333,6 +333,15 @@ def test_an_answer_that_was_lost_is_a_failure() -> None:
     assert isinstance(failed, BootstrapFailed)
 
 
+def test_an_acknowledgement_after_the_end_changes_nothing() -> None:
+    client = finishing()
+    client.handle_timer(BOOTSTRAP_SESSION_TIMEOUT_S)
+    (failed,) = effects_of(client)
+    assert isinstance(failed, BootstrapFailed)
+    client.response_acknowledged(3, 200.0)
+    assert effects_of(client) == []
+
+
 def test_a_finish_without_an_lwm2m_account_is_refused() -> None:
     assert (
         refused_with(writing(), request(Code.POST, ("bs",))) == b"No security object found for Registration"

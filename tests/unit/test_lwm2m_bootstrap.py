@@ -498,6 +498,22 @@ def test_a_request_that_was_sent_too_late_is_cancelled(edge: Edge) -> None:
     assert Cancel(77) in edge.settle()
 
 
+def test_an_old_label_does_not_stand_for_the_request_in_flight(edge: Edge) -> None:
+    edge.ask()
+    edge.settle()
+    edge.session.claim_granted(GRANT, 101.0)
+    edge.session.next_effect()
+    old = edge.session.next_effect()
+    assert isinstance(old, SendRequest)
+    edge.ask()
+    edge.settle()
+    edge.grant()
+    edge.session.request_sent(old.label, 77)
+    assert edge.settle() == [Cancel(77)]
+    edge.answer(Code.DELETED)
+    assert edge.session.state is BootstrapState.WRITING_LWM2M_SECURITY
+
+
 # --- the table -----------------------------------------------------------------------------------------
 
 

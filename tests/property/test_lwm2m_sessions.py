@@ -1,0 +1,260 @@
+"""The sessions of server and device under any sequence of inputs, sane or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from aiocoap.message import Message
+from aiocoap.numbers.codes import Code
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftc_core.coap.events import FailureCause
+from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
+from ftc_core.device.effects import Ignore, RespondSeparately
+from ftc_core.device.registration import RegistrationClient
+from ftc_core.errors import FtcError, Reason
+from ftc_core.lwm2m import tlv
+from ftc_core.lwm2m.bootstrap import BootstrapSession, BootstrapState, Claim, Completed, Failed, Superseded
+from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
+from ftc_core.lwm2m.messages import request, response
+from ftc_core.lwm2m.objects import SecurityInstance
+from ftc_core.lwm2m.registration import DeviceIdentity, RegistrationSession
+from ftc_core.lwm2m.sequence import BootstrapGrant
+
+ACCOUNT, DEVICE = "a" * 32, "d" * 32
+GRANT = BootstrapGrant(
+    account_id=ACCOUNT,
+    device_id=DEVICE,
+    endpoint_name="dev-1",
+    lwm2m_uri="coaps://l:5684",
+    lwm2m_server_certificate=b"lwm2m ca",
+    client_certificate=b"certificate",
+    client_key=b"key",
+    bootstrap_uri="coaps://b:5784",
+    bootstrap_server_certificate=b"bootstrap ca",
+)
+
+ANY_TEXT = st.text(st.characters(), max_size=8)  # lone surrogates included
+SEGMENTS = st.sampled_from(["bs", "rd", "0", "1", "3", ACCOUNT, DEVICE, "bspack"]) | ANY_TEXT
+PARAMETERS = (
+    st.sampled_from(
+        ["ep=dev-1", "ep=dev-2", f"aid={ACCOUNT}", "aid=x", "pct=99", "pct=1", "lt=60", "lt=x", "b=U"]
+    )
+    | ANY_TEXT
+    | st.builds(
+        "{}={}".format, st.sampled_from(["ep", "aid", "iep", "mccv", "pct", "lt", "b", "lwm2m"]), ANY_TEXT
+    )
+)
+PAYLOADS = st.binary(max_size=40) | st.sampled_from(
+    [tlv.encode(GRANT.lwm2m_security().resources()), tlv.encode(GRANT.server().resources())]
+)
+CODES = st.sampled_from([Code.GET, Code.POST, Code.PUT, Code.DELETE, Code.FETCH])
+REQUESTS = st.builds(
+    lambda code, path, query, content_format, payload: request(
+        code, path, query=query, content_format=content_format, payload=payload
+    ),
+    CODES,
+    st.lists(SEGMENTS, max_size=4),
+    st.lists(PARAMETERS, max_size=4),
+    st.sampled_from([None, 0, 99, 11542]),
+    PAYLOADS,
+)
+BOOTSTRAP_REQUESTS = st.sampled_from(
+    [("ep=dev-1",), ("ep=dev-1", "pct=99"), ("ep=dev-1", f"aid={ACCOUNT}")]
+).map(lambda query: request(Code.POST, ("bs",), query=query))
+ANSWERS = st.builds(
+    lambda code, payload: response(code, payload=payload),
+    st.sampled_from([Code.CHANGED, Code.CHANGED, Code.DELETED, Code.DELETED, Code.CREATED, Code.BAD_REQUEST]),
+    st.binary(max_size=8),
+)
+ERRORS = st.sampled_from(Reason).map(FtcError)
+EXCHANGES = st.integers(0, 8)
+
+
+class BootstrapEdge:
+    """Performs a bootstrap session's effects and holds it to its promises."""
+
+    def __init__(self) -> None:
+        self.session = BootstrapSession()
+        self.now = 0.0
+        self.numbers = count(1)
+        self.in_flight: set[int] = set()
+        self.claims = 0
+        self.granted = False
+        self.open: set[int] = set()
+        """Requests of the device that were neither answered nor cancelled."""
+
+    def settle(self) -> None:
+        while (effect := self.session.next_effect()) is not None:
+            match effect:
+                case SendRequest():
+                    assert self.granted, "a write before the claim was granted"
+                    assert self.in_flight == set(), "two requests in flight"
+                    exchange = next(self.numbers)
+                    self.in_flight.add(exchange)
+                    self.session.request_sent(effect.label, exchange)
+                case Respond():
+                    assert effect.exchange in self.open, "answered twice"
+                    self.open.remove(effect.exchange)
+                    effect.message.payload.decode()
+                case Cancel():
+                    assert effect.exchange in self.in_flight | self.open
+                    self.in_flight.discard(effect.exchange)
+                    self.open.discard(effect.exchange)
+                case Claim():
+                    self.claims += 1
+                    assert self.claims == 1, "two claims in flight"
+                    self.granted = False
+                case Superseded() | Completed() | Failed():
+                    assert self.in_flight == set()
+                    self.granted = False
+        assert (self.session.get_timer() is None) == (
+            self.session.state in (BootstrapState.IDLE, BootstrapState.COMPLETED, BootstrapState.FAILED)
+        )
+
+    def ask(self, message: Message) -> None:
+        exchange = next(self.numbers)
+        self.open.add(exchange)
+        self.session.request_received(exchange, message, self.now)
+
+    def decide(self, decision: BootstrapGrant | FtcError) -> None:
+        if self.claims:
+            self.claims = 0
+            self.granted = isinstance(decision, BootstrapGrant)
+            if isinstance(decision, BootstrapGrant):
+                self.session.claim_granted(decision, self.now)
+            else:
+                self.session.claim_refused(decision, self.now)
+
+    def answer(self, message: Message) -> None:
+        if self.in_flight:
+            self.session.response_received(self.in_flight.pop(), message, self.now)
+
+    def break_off(self, cause: FailureCause) -> None:
+        if self.in_flight:
+            self.session.exchange_failed(self.in_flight.pop(), cause, self.now)
+
+    def stray(self, exchange: int, message: Message) -> None:
+        if exchange not in self.in_flight:
+            self.session.response_received(exchange, message, self.now)
+            self.session.exchange_failed(exchange, FailureCause.RESET, self.now)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.session.handle_timer(self.now)
+
+    def lose(self) -> None:
+        self.in_flight.clear()
+        self.open.clear()
+        self.session.association_closed(self.now)
+
+
+def does(action: Callable[..., None], *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """An input: a method of the edge and what it is called with."""
+    return st.tuples(st.just(action.__name__), st.tuples(*arguments))
+
+
+INPUTS = st.one_of(
+    does(BootstrapEdge.ask, BOOTSTRAP_REQUESTS),
+    does(BootstrapEdge.ask, REQUESTS),
+    does(BootstrapEdge.decide, st.just(GRANT)),
+    does(BootstrapEdge.decide, st.just(GRANT) | ERRORS),
+    does(BootstrapEdge.answer, st.just(response(Code.CHANGED))),
+    does(BootstrapEdge.answer, ANSWERS),
+    does(BootstrapEdge.break_off, st.sampled_from(FailureCause)),
+    does(BootstrapEdge.stray, EXCHANGES, ANSWERS),
+    does(BootstrapEdge.wait, st.floats(0, 80)),
+    does(BootstrapEdge.lose),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(INPUTS, max_size=30))
+def test_the_bootstrap_session_keeps_its_promises(inputs: list[tuple[str, tuple[Any, ...]]]) -> None:
+    edge = BootstrapEdge()
+    for action, arguments in inputs:
+        getattr(edge, action)(*arguments)
+        edge.settle()
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), REQUESTS, ERRORS), max_size=15))
+def test_the_registration_session_answers_each_request_once(
+    inputs: list[tuple[int, Message, FtcError]],
+) -> None:
+    session = RegistrationSession(DeviceIdentity("dev-1", DEVICE, ACCOUNT))
+    answered: list[int] = []
+    for exchange, (outcome, message, error) in enumerate(inputs):
+        session.request_received(exchange, message)
+        for kind in range(outcome):
+            (
+                lambda n: session.registered(n, DEVICE, ACCOUNT),
+                session.updated,
+                session.deregistered,
+                lambda n, error=error: session.refused(n, error),
+            )[kind](exchange)
+        while (effect := session.next_effect()) is not None:
+            if isinstance(effect, Respond):
+                answered.append(effect.exchange)
+    assert len(answered) == len(set(answered))
+    assert {exchange for exchange, (outcome, _, _) in enumerate(inputs) if outcome == 4} <= set(answered)
+
+
+CLIENT_INPUTS = st.one_of(
+    st.tuples(st.just("request_received"), EXCHANGES, REQUESTS),
+    st.tuples(st.just("response_received"), EXCHANGES, ANSWERS),
+    st.tuples(st.just("exchange_failed"), EXCHANGES, st.sampled_from(FailureCause)),
+    st.tuples(st.just("response_acknowledged"), EXCHANGES),
+    st.tuples(st.just("response_lost"), EXCHANGES),
+    st.tuples(st.just("association_closed")),
+)
+
+
+@given(st.booleans(), st.lists(CLIENT_INPUTS, max_size=20))
+def test_the_bootstrap_client_ends_once_at_most_whatever_the_server_sends(
+    granted: bool, inputs: list[tuple[Any, ...]]
+) -> None:
+    own = SecurityInstance(
+        server_uri="coaps://b",
+        bootstrap_server=True,
+        mode=2,
+        public_key=b"c",
+        server_public_key=b"a",
+        secret_key=b"k",
+    )
+    client = BootstrapClient("dev-1", own)
+    client.start(0.0)
+    client.request_sent(1, 1)
+    if granted:
+        client.response_received(1, response(Code.CHANGED), 0.0)
+    ends, asked, handled = 0, 0, 0
+    for now, (name, *arguments) in enumerate(inputs):
+        asked += name == "request_received"
+        getattr(client, name)(*arguments, float(now))
+    while (effect := client.next_effect()) is not None:
+        ends += isinstance(effect, (Succeeded, BootstrapFailed))
+        handled += isinstance(effect, (Respond, RespondSeparately, Ignore))
+    assert ends <= 1
+    assert handled == asked
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), EXCHANGES, REQUESTS | ANSWERS), max_size=15))
+def test_the_registration_client_never_raises_whatever_the_server_sends(
+    inputs: list[tuple[int, int, Message]],
+) -> None:
+    client = RegistrationClient("dev-1", ACCOUNT)
+    client.register()
+    client.request_sent(1, 1)
+    for kind, exchange, message in inputs:
+        if kind == 0:
+            client.response_received(exchange, message)
+        elif kind == 1:
+            client.request_received(exchange, message)
+        elif kind == 2:
+            client.exchange_failed(exchange, FailureCause.TIMED_OUT)
+        else:
+            client.association_closed()
+    while client.next_effect() is not None:
+        pass
