@@ -76,6 +76,7 @@ class Reason(StrEnum):
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     ETAG_MISMATCH = "ETAG_MISMATCH"
     SHUTTING_DOWN = "SHUTTING_DOWN"
+    API_UNREACHABLE = "API_UNREACHABLE"
     # What stops a command on the operator's own machine.
     DATA_DIRECTORY_MISSING = "DATA_DIRECTORY_MISSING"
     DATA_DIRECTORY_IN_USE = "DATA_DIRECTORY_IN_USE"
@@ -251,6 +252,9 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
     ),
     Reason.ETAG_MISMATCH: ErrorSpec("ABORTED", "", "etag does not match", "Read the resource again and retry."),
     Reason.SHUTTING_DOWN: ErrorSpec("UNAVAILABLE", "5.00", "Server is shutting down", "Retry."),
+    Reason.API_UNREACHABLE: ErrorSpec(
+        "UNAVAILABLE", "", "the API gives no answer", "Check that `ftc serve` runs, and the endpoint and its CA."
+    ),
     Reason.DATA_DIRECTORY_MISSING: ErrorSpec("FAILED_PRECONDITION", "", "no data directory", "Run `ftc init` first."),
     Reason.DATA_DIRECTORY_IN_USE: ErrorSpec(
         "FAILED_PRECONDITION", "", "data directory is in use by another instance", "Stop the other `ftc serve` first."

@@ -1,0 +1,62 @@
+"""The API's process, as the supervisor of `ftc serve` spawns it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from ftc_core.application.context import ApplicationContext
+from ftc_core.credentials.data_directory import DataDirectory
+from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
+from ftc_core.listen import ANY_HOST, ListenAddress
+from ftc_core.storage.async_commit import AsyncCommit
+from ftc_core.storage.engines import open_store
+from ftc_core.storage.group_commit import GroupCommit
+from ftc_grpc.expiry import sweep_forever
+from ftc_grpc.server import ApiServer
+
+__all__ = ["serve"]
+
+
+async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> None:
+    """Serve the API until `stop`, then drain for `shutdown_grace_s` seconds.
+
+    Raises FtcError as the data directory, the store and the port do.
+    """
+    settings = spec.settings
+    directory = DataDirectory.open(settings.data_dir)
+    identity = directory.server_identity("grpc")
+    store = open_store(settings.store_url)
+    commit = GroupCommit(store, max_batch=settings.commit_batch)
+    try:
+        context = ApplicationContext(
+            store=store,
+            commit=AsyncCommit(commit, asyncio.get_running_loop()),
+            pepper=directory.api_key_pepper,
+        )
+        server = ApiServer(
+            context, certificate_pem=identity.certificate_pem, private_key_pem=identity.private_key_pem
+        )
+        port = await server.start(_address(settings.grpc_listen))
+        ready(Ready(addresses=(str(ListenAddress(settings.grpc_listen.host, port)),)))
+        sweeper = asyncio.create_task(sweep_forever(context))
+        try:
+            await stop.wait()
+        finally:
+            sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweeper
+            await server.stop(settings.shutdown_grace_s)
+    finally:
+        commit.close()
+        store.close()
+
+
+def _address(listen: ListenAddress) -> str:
+    host = "::" if listen.host == ANY_HOST else listen.host  # gRPC's [::] takes IPv4, too
+    return str(ListenAddress(host, listen.port))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_child(serve))

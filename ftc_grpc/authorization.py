@@ -1,0 +1,62 @@
+"""Who may call what: one row per method. A method without a row keeps the server from starting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ftc_core.application.authentication import Principal
+from ftc_core.domain.account import Role
+from ftc_core.errors import FtcError, Reason
+
+__all__ = ["OPEN_METHODS", "REQUIRED_ROLE", "authorize", "check_complete"]
+
+REQUIRED_ROLE: Mapping[str, Role] = {
+    "/ftc.v1.AccountService/CreateAccount": Role.OPERATOR,
+    "/ftc.v1.AccountService/GetAccount": Role.READER,
+    "/ftc.v1.AccountService/ListAccounts": Role.OPERATOR,
+    "/ftc.v1.AccountService/CreateApiKey": Role.ADMIN,
+    "/ftc.v1.TrustedCertificateService/CreateTrustedCertificate": Role.ADMIN,
+    "/ftc.v1.TrustedCertificateService/GetTrustedCertificate": Role.READER,
+    "/ftc.v1.TrustedCertificateService/ListTrustedCertificates": Role.READER,
+    "/ftc.v1.DeviceEnrollmentService/CreateDeviceEnrollment": Role.ADMIN,
+    "/ftc.v1.DeviceEnrollmentService/GetDeviceEnrollment": Role.READER,
+    "/ftc.v1.DeviceEnrollmentService/ListDeviceEnrollments": Role.READER,
+    "/ftc.v1.DeviceEnrollmentService/DeleteDeviceEnrollment": Role.ADMIN,
+    "/ftc.v1.DeviceService/GetDevice": Role.READER,
+    "/ftc.v1.DeviceService/ListDevices": Role.READER,
+}
+"""The least role that each method needs. Below OPERATOR it holds in the caller's own account only."""
+
+OPEN_METHODS = frozenset(
+    {
+        # Load balancers probe without a key; what they learn is whether we serve.
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.health.v1.Health/List",
+        # The protos are public; a tool may explore the API before it has a key.
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    }
+)
+"""Methods that need no key."""
+
+_RANK = {Role.READER: 1, Role.ADMIN: 2, Role.OPERATOR: 3}
+
+
+def authorize(caller: Principal, method: str) -> None:
+    """Raises FtcError PERMISSION_DENIED, naming the role that `method` needs, if the caller's is less."""
+    required = REQUIRED_ROLE[method]
+    if _RANK[caller.role] < _RANK[required]:
+        raise FtcError(
+            Reason.PERMISSION_DENIED,
+            f"role {caller.role.value} does not allow this method; it needs {required.value}",
+        )
+
+
+def check_complete(methods: Iterable[str]) -> None:
+    """Raises FtcError INTERNAL_6 if one of the served `methods` has no row, or a row has no method."""
+    served = set(methods)
+    listed = REQUIRED_ROLE.keys() | OPEN_METHODS
+    if served != listed:
+        raise FtcError(
+            Reason.INTERNAL_6, f"authorization table and methods differ in {sorted(served ^ listed)}"
+        )

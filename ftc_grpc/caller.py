@@ -1,0 +1,58 @@
+"""The caller of the present RPC, and which account his request is about."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from ftc_core.application.authentication import Principal
+from ftc_core.domain.account import Role
+from ftc_core.errors import FtcError, Reason
+from ftc_grpc.resource_names import ACCOUNT, NamePattern
+
+__all__ = ["caller_or_none", "current_caller", "named_resource", "parent_account", "set_caller"]
+
+_CALLER: ContextVar[Principal] = ContextVar("caller")
+
+
+def set_caller(caller: Principal) -> None:
+    """Bind the caller for the rest of this RPC: gRPC runs each in a task, hence a context, of its own."""
+    _CALLER.set(caller)
+
+
+def current_caller() -> Principal:
+    """The authenticated caller. Raises LookupError in a method that needs no key."""
+    return _CALLER.get()
+
+
+def caller_or_none() -> Principal | None:
+    """The authenticated caller, if there is one."""
+    return _CALLER.get(None)
+
+
+def parent_account(parent: str) -> str:
+    """The ID of the account that `parent` names; the caller's own if it is empty.
+
+    Raises FtcError RESOURCE_NAME_INVALID; RESOURCE_NOT_FOUND if it is not the caller's to see.
+    """
+    caller = current_caller()
+    if not parent:
+        return caller.account_id
+    (account_id,) = ACCOUNT.parse(parent, field="parent")
+    _check_sight(caller, account_id)
+    return account_id
+
+
+def named_resource(name: str, pattern: NamePattern) -> tuple[str, ...]:
+    """The IDs in a request's `name`, the account's first.
+
+    Raises FtcError FIELD_REQUIRED, RESOURCE_NAME_INVALID; RESOURCE_NOT_FOUND if it is not the caller's to
+    see: another account's resource and one that does not exist look alike.
+    """
+    ids = pattern.parse(name, field="name")
+    _check_sight(current_caller(), ids[0])
+    return ids
+
+
+def _check_sight(caller: Principal, account_id: str) -> None:
+    if caller.role is not Role.OPERATOR and account_id != caller.account_id:
+        raise FtcError(Reason.RESOURCE_NOT_FOUND)

@@ -1,0 +1,128 @@
+"""A thin client of the API: stubs over TLS with an API key, and errors as the server meant them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+import grpc
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import RPC_MESSAGE_MAX_BYTES
+from ftc_grpc._gen.ftc.v1.account_service_pb2_grpc import AccountServiceStub
+from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2_grpc import DeviceEnrollmentServiceStub
+from ftc_grpc._gen.ftc.v1.device_service_pb2_grpc import DeviceServiceStub
+from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2_grpc import TrustedCertificateServiceStub
+from ftc_grpc.status import ERROR_DOMAIN
+
+__all__ = ["CALL_TIMEOUT_S", "ApiClient", "error_of"]
+
+CALL_TIMEOUT_S = 30.0
+"""Seconds for one call, connecting included."""
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class ListRequest(Protocol):
+    """What every List request has."""
+
+    page_token: str
+
+
+class ListResponse(Protocol):
+    """What every List response has."""
+
+    next_page_token: str
+
+
+ListRequestT = TypeVar("ListRequestT", bound=ListRequest)
+ListResponseT = TypeVar("ListResponseT", bound=ListResponse)
+
+
+class ApiClient:
+    """One connection; thread-safe, blocking. Use it as a context manager, or `close` it.
+
+    `endpoint` is host:port, `ca_pem` the CA of the server's certificate, `api_key` the whole key
+    (`ftc_…`). Make calls through `call` and `pages`, with the methods of the stubs below::
+
+        with ApiClient("localhost:50051", api_key=key, ca_pem=pem) as api:
+            device = api.call(api.devices.GetDevice, GetDeviceRequest(name=name))
+    """
+
+    def __init__(
+        self, endpoint: str, *, api_key: str, ca_pem: bytes, timeout_s: float = CALL_TIMEOUT_S
+    ) -> None:
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+        credentials = grpc.composite_channel_credentials(
+            grpc.ssl_channel_credentials(ca_pem), grpc.access_token_call_credentials(api_key)
+        )
+        self._channel = grpc.secure_channel(
+            endpoint, credentials, options=[("grpc.max_receive_message_length", RPC_MESSAGE_MAX_BYTES)]
+        )
+        self.accounts: AccountServiceStub = AccountServiceStub(self._channel)
+        self.trusted_certificates: TrustedCertificateServiceStub = TrustedCertificateServiceStub(
+            self._channel
+        )
+        self.device_enrollments: DeviceEnrollmentServiceStub = DeviceEnrollmentServiceStub(self._channel)
+        self.devices: DeviceServiceStub = DeviceServiceStub(self._channel)
+
+    def call(self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
+        """The answer. Raises FtcError with the server's own reason, or API_UNREACHABLE if there was none."""
+        try:
+            return method(request, timeout=self._timeout_s)
+        except grpc.RpcError as error:
+            raise error_of(error, self._endpoint) from error
+
+    def pages(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[ListRequestT, ListResponseT],
+        request: ListRequestT,
+    ) -> Iterator[ListResponseT]:
+        """Every page of a list from `request` on; its `page_token` is changed as they come."""
+        while True:
+            page = self.call(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def close(self) -> None:
+        """Close the connection; idempotent."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def error_of(error: grpc.RpcError, endpoint: str) -> FtcError:
+    """What the server said went wrong; API_UNREACHABLE for what is not the server's own word."""
+    status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
+    if status is None:
+        status = Status()
+    info, bad_request, resource = ErrorInfo(), BadRequest(), ResourceInfo()
+    for detail in status.details:
+        for kind in (info, bad_request, resource):
+            detail.Unpack(kind)
+    if info.domain != ERROR_DOMAIN or info.reason not in Reason.__members__:
+        return FtcError(Reason.API_UNREACHABLE, f"{endpoint}: {error.code().name}: {error.details()}")
+    return FtcError(
+        Reason(info.reason),
+        status.message,
+        field=next((violation.field for violation in bad_request.field_violations), ""),
+        resource=resource.resource_name,
+        metadata=info.metadata,
+    )

@@ -1,0 +1,52 @@
+"""Who calls, and whether he may: before a request is read."""
+
+from __future__ import annotations
+
+import grpc
+
+from ftc_core.application.authentication import authenticate
+from ftc_core.application.context import ApplicationContext
+from ftc_core.errors import FtcError, Reason
+from ftc_grpc.authorization import OPEN_METHODS, REQUIRED_ROLE, authorize
+from ftc_grpc.caller import set_caller
+from ftc_grpc.interceptors.wrapping import Continuation, Handler, Interceptor
+
+__all__ = ["AuthenticationInterceptor"]
+
+_HEADER = "authorization"
+_SCHEME = "bearer"
+
+
+class AuthenticationInterceptor(Interceptor):
+    """Demands `authorization: Bearer ftc_…` (RFC 6750 §2.1) and the role that the method needs.
+
+    Open methods pass without a key. Unknown ones pass, too: gRPC answers UNIMPLEMENTED.
+    """
+
+    def __init__(self, context: ApplicationContext) -> None:
+        self._context = context
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        """See the class. Raises FtcError CREDENTIALS_MISSING, CREDENTIALS_INVALID or PERMISSION_DENIED."""
+        method = handler_call_details.method
+        if method in REQUIRED_ROLE:
+            caller = await authenticate(self._context, _bearer_token(handler_call_details))
+            set_caller(caller)
+            authorize(caller, method)
+        elif method not in OPEN_METHODS:
+            return None
+        return await continuation(handler_call_details)
+
+
+def _bearer_token(call: grpc.HandlerCallDetails) -> str:
+    values = [value for key, value in call.invocation_metadata or () if key == _HEADER]
+    if not values:
+        raise FtcError(Reason.CREDENTIALS_MISSING)
+    if len(values) > 1 or not isinstance(values[0], str):
+        raise FtcError(Reason.CREDENTIALS_INVALID)
+    scheme, _, token = values[0].partition(" ")
+    if scheme.lower() != _SCHEME:
+        raise FtcError(Reason.CREDENTIALS_INVALID)
+    return token.strip()

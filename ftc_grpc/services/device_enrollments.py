@@ -1,0 +1,86 @@
+"""DeviceEnrollmentService."""
+
+from __future__ import annotations
+
+from google.protobuf import empty_pb2
+
+from ftc_core.application import enrollments
+from ftc_core.application.context import ApplicationContext
+from ftc_grpc._gen.ftc.v1 import (
+    device_enrollment_pb2,
+    device_enrollment_service_pb2,
+    device_enrollment_service_pb2_grpc,
+)
+from ftc_grpc.caller import current_caller, named_resource, parent_account
+from ftc_grpc.convert import (
+    enrollment_to_proto,
+    optional_time,
+    required_message,
+    revision_of_etag,
+    write_options,
+)
+from ftc_grpc.pagination import Paginator
+from ftc_grpc.resource_names import DEVICE_ENROLLMENT
+from ftc_grpc.services.context import RpcContext
+
+__all__ = ["DeviceEnrollmentService"]
+
+
+class DeviceEnrollmentService(device_enrollment_service_pb2_grpc.DeviceEnrollmentServiceServicer):
+    """The enrollment list of an account."""
+
+    def __init__(self, context: ApplicationContext, paginator: Paginator) -> None:
+        self._context = context
+        self._paginator = paginator
+
+    async def CreateDeviceEnrollment(
+        self, request: device_enrollment_service_pb2.CreateDeviceEnrollmentRequest, context: RpcContext
+    ) -> device_enrollment_pb2.DeviceEnrollment:
+        """Put an identity on the list."""
+        account_id = parent_account(request.parent)
+        required_message(request, "device_enrollment")
+        wanted = request.device_enrollment
+        new = enrollments.NewEnrollment(
+            account_id=account_id,
+            enrollment_identity=wanted.enrollment_identity,
+            expires_at=optional_time(wanted, "expires_at", field="device_enrollment.expires_at"),
+        )
+        enrollment = await enrollments.create_enrollment(
+            self._context, current_caller(), new, write_options(request)
+        )
+        return enrollment_to_proto(enrollment)
+
+    async def GetDeviceEnrollment(
+        self, request: device_enrollment_service_pb2.GetDeviceEnrollmentRequest, context: RpcContext
+    ) -> device_enrollment_pb2.DeviceEnrollment:
+        """Get an enrollment."""
+        account_id, enrollment_id = named_resource(request.name, DEVICE_ENROLLMENT)
+        return enrollment_to_proto(await enrollments.get_enrollment(self._context, account_id, enrollment_id))
+
+    async def ListDeviceEnrollments(
+        self, request: device_enrollment_service_pb2.ListDeviceEnrollmentsRequest, context: RpcContext
+    ) -> device_enrollment_service_pb2.ListDeviceEnrollmentsResponse:
+        """List an account's enrollments."""
+        account_id = parent_account(request.parent)
+        scope = f"{account_id}/deviceEnrollments"
+        page = await enrollments.list_enrollments(
+            self._context, account_id, self._paginator.read(request, scope=scope)
+        )
+        return device_enrollment_service_pb2.ListDeviceEnrollmentsResponse(
+            device_enrollments=[enrollment_to_proto(enrollment) for enrollment in page.records],
+            next_page_token=self._paginator.token(page.next_after, scope=scope),
+            total_size=page.total,
+        )
+
+    async def DeleteDeviceEnrollment(
+        self, request: device_enrollment_service_pb2.DeleteDeviceEnrollmentRequest, context: RpcContext
+    ) -> empty_pb2.Empty:
+        """Remove an enrollment and release its device."""
+        account_id, enrollment_id = named_resource(request.name, DEVICE_ENROLLMENT)
+        deletion = enrollments.EnrollmentDeletion(
+            account_id=account_id,
+            enrollment_id=enrollment_id,
+            revision=revision_of_etag(request.etag),
+        )
+        await enrollments.delete_enrollment(self._context, current_caller(), deletion, write_options(request))
+        return empty_pb2.Empty()

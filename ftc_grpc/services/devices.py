@@ -1,0 +1,44 @@
+"""DeviceService."""
+
+from __future__ import annotations
+
+from ftc_core.application import devices
+from ftc_core.application.context import ApplicationContext
+from ftc_grpc._gen.ftc.v1 import device_pb2, device_service_pb2, device_service_pb2_grpc
+from ftc_grpc.caller import named_resource, parent_account
+from ftc_grpc.convert import device_to_proto
+from ftc_grpc.pagination import Paginator
+from ftc_grpc.resource_names import DEVICE
+from ftc_grpc.services.context import RpcContext
+
+__all__ = ["DeviceService"]
+
+
+class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
+    """The devices that an account has claimed."""
+
+    def __init__(self, context: ApplicationContext, paginator: Paginator) -> None:
+        self._context = context
+        self._paginator = paginator
+
+    async def GetDevice(
+        self, request: device_service_pb2.GetDeviceRequest, context: RpcContext
+    ) -> device_pb2.Device:
+        """Get a device."""
+        account_id, device_id = named_resource(request.name, DEVICE)
+        return device_to_proto(await devices.get_device(self._context, account_id, device_id))
+
+    async def ListDevices(
+        self, request: device_service_pb2.ListDevicesRequest, context: RpcContext
+    ) -> device_service_pb2.ListDevicesResponse:
+        """List an account's devices."""
+        account_id = parent_account(request.parent)
+        scope = f"{account_id}/devices"
+        page = await devices.list_devices(
+            self._context, account_id, self._paginator.read(request, scope=scope)
+        )
+        return device_service_pb2.ListDevicesResponse(
+            devices=[device_to_proto(device) for device in page.records],
+            next_page_token=self._paginator.token(page.next_after, scope=scope),
+            total_size=page.total,
+        )

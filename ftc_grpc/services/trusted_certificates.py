@@ -1,0 +1,78 @@
+"""TrustedCertificateService."""
+
+from __future__ import annotations
+
+from ftc_core.application import certificates
+from ftc_core.application.context import ApplicationContext
+from ftc_core.domain.certificate import CertificateService, CertificateStatus
+from ftc_grpc._gen.ftc.v1 import (
+    trusted_certificate_pb2,
+    trusted_certificate_service_pb2,
+    trusted_certificate_service_pb2_grpc,
+)
+from ftc_grpc.caller import current_caller, named_resource, parent_account
+from ftc_grpc.convert import certificate_to_proto, enum_field, required_message, write_options
+from ftc_grpc.pagination import Paginator
+from ftc_grpc.resource_names import TRUSTED_CERTIFICATE
+from ftc_grpc.services.context import RpcContext
+
+__all__ = ["TrustedCertificateService"]
+
+
+class TrustedCertificateService(trusted_certificate_service_pb2_grpc.TrustedCertificateServiceServicer):
+    """The CAs that an account trusts."""
+
+    def __init__(self, context: ApplicationContext, paginator: Paginator) -> None:
+        self._context = context
+        self._paginator = paginator
+
+    async def CreateTrustedCertificate(
+        self, request: trusted_certificate_service_pb2.CreateTrustedCertificateRequest, context: RpcContext
+    ) -> trusted_certificate_pb2.TrustedCertificate:
+        """Upload a CA."""
+        account_id = parent_account(request.parent)
+        required_message(request, "trusted_certificate")
+        wanted = request.trusted_certificate
+        new = certificates.NewTrustedCertificate(
+            account_id=account_id,
+            display_name=wanted.display_name,
+            certificate=wanted.certificate,
+            service=enum_field(wanted, "service", CertificateService, field="trusted_certificate.service"),
+            description=wanted.description,
+            status=enum_field(
+                wanted,
+                "status",
+                CertificateStatus,
+                field="trusted_certificate.status",
+                default=CertificateStatus.ACTIVE,
+            ),
+            enrollment_mode=wanted.enrollment_mode,
+        )
+        certificate = await certificates.create_trusted_certificate(
+            self._context, current_caller(), new, write_options(request)
+        )
+        return certificate_to_proto(certificate, self._context.now())
+
+    async def GetTrustedCertificate(
+        self, request: trusted_certificate_service_pb2.GetTrustedCertificateRequest, context: RpcContext
+    ) -> trusted_certificate_pb2.TrustedCertificate:
+        """Get a trusted certificate."""
+        account_id, certificate_id = named_resource(request.name, TRUSTED_CERTIFICATE)
+        certificate = await certificates.get_trusted_certificate(self._context, account_id, certificate_id)
+        return certificate_to_proto(certificate, self._context.now())
+
+    async def ListTrustedCertificates(
+        self, request: trusted_certificate_service_pb2.ListTrustedCertificatesRequest, context: RpcContext
+    ) -> trusted_certificate_service_pb2.ListTrustedCertificatesResponse:
+        """List an account's trusted certificates."""
+        account_id = parent_account(request.parent)
+        scope = f"{account_id}/trustedCertificates"
+        page = await certificates.list_trusted_certificates(
+            self._context, account_id, self._paginator.read(request, scope=scope)
+        )
+        now = self._context.now()
+        return trusted_certificate_service_pb2.ListTrustedCertificatesResponse(
+            trusted_certificates=[certificate_to_proto(certificate, now) for certificate in page.records],
+            next_page_token=self._paginator.token(page.next_after, scope=scope),
+            total_size=page.total,
+        )
