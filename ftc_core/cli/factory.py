@@ -114,8 +114,14 @@ def provision_command(
         now=datetime.now(UTC),
         labels=labels,
     )
+    console = Console(stderr=True)
     for _ in track(
-        provision(plan), "provisioning", total=count, console=Console(stderr=True), transient=True
+        provision(plan),
+        "provisioning",
+        total=count,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     ):
         pass
     click.echo(f"{count} device(s) made in {out}")

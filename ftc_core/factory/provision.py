@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
@@ -88,7 +88,7 @@ class ProvisionedDevice:
     directory: Path
 
 
-def provision(plan: ProvisionPlan) -> Iterator[ProvisionedDevice]:
+def provision(plan: ProvisionPlan) -> Generator[ProvisionedDevice, None, None]:
     """Make the devices of `plan`, yielding each once it is complete on disk; memory does not grow with them.
 
     Raises FtcError FILE_EXISTS if `plan.out` belongs to another CA or two runs collide, FILE_UNREADABLE if
