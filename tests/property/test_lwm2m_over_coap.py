@@ -1,0 +1,189 @@
+"""A whole bootstrap through both CoAP layers and a terrible network, time simulated, each run from a seed."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from random import Random
+
+import pytest
+
+from ftc_core.coap.blockwise import BlockwiseLayer
+from ftc_core.coap.events import (
+    Event,
+    ExchangeFailed,
+    RequestReceived,
+    ResponseAcknowledged,
+    ResponseLost,
+    ResponseReceived,
+)
+from ftc_core.coap.exchange import ExchangeLayer
+from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
+from ftc_core.device.effects import Ignore, RespondSeparately
+from ftc_core.lwm2m.bootstrap import BootstrapSession, Claim, Completed, Failed
+from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
+from ftc_core.lwm2m.objects import SecurityInstance
+from ftc_core.lwm2m.sequence import BootstrapGrant
+
+GRANT = BootstrapGrant(
+    account_id="a" * 32,
+    device_id="d" * 32,
+    endpoint_name="dev-1",
+    lwm2m_uri="coaps://l:5684",
+    lwm2m_server_certificate=bytes(700),
+    client_certificate=bytes(600),
+    client_key=bytes(121),
+    bootstrap_uri="coaps://b:5784",
+    bootstrap_server_certificate=bytes(700),
+)
+OWN = SecurityInstance(
+    server_uri="coaps://b:5784",
+    bootstrap_server=True,
+    mode=2,
+    public_key=b"c",
+    server_public_key=b"a",
+    secret_key=b"k",
+)
+
+
+class World:
+    """Server and device, and datagrams under way between them."""
+
+    def __init__(self, seed: int, *, loss: float, block_size: int, claim_s: float) -> None:
+        self.random = Random(seed)
+        self.loss = loss
+        self.claim_s = claim_s
+        self.now = 0.0
+        self.numbers = count()
+        self.agenda: list[tuple[float, int, str, bytes]] = []
+        self.coap = {
+            name: BlockwiseLayer(
+                ExchangeLayer(first_message_id=first, token_prefix=bytes(4), random=self.random.random),
+                block_size=size,
+            )
+            for name, first, size in (("server", 7, 1024), ("device", 65_530, block_size))
+        }
+        self.server = BootstrapSession()
+        self.device = BootstrapClient("dev-1", OWN)
+        self.overtaken = 0
+        self.ended: Completed | Failed | None = None
+        self.outcome: Succeeded | BootstrapFailed | None = None
+
+    def run(self) -> None:
+        self.device.start(self.now)
+        while self.ended is None or self.outcome is None:
+            self.settle()
+            timers = [self.coap[name].get_timer() for name in self.coap]
+            timers += [self.server.get_timer(), self.device.get_timer()]
+            due = [timer for timer in timers if timer is not None]
+            if self.agenda:
+                due.append(self.agenda[0][0])
+            if not due:
+                break
+            self.now = max(self.now, min(due))
+            assert self.now < 1_000
+            while self.agenda and self.agenda[0][0] <= self.now:
+                _, _, target, datagram = heapq.heappop(self.agenda)
+                if target == "claim":
+                    self.server.claim_granted(GRANT, self.now)
+                else:
+                    self.coap[target].receive_datagram(datagram, self.now)
+            for layer in self.coap.values():
+                layer.handle_timer(self.now)
+            self.server.handle_timer(self.now)
+            self.device.handle_timer(self.now)
+
+    def later(self, delay: float, target: str, datagram: bytes = b"") -> None:
+        heapq.heappush(self.agenda, (self.now + delay, next(self.numbers), target, datagram))
+
+    def settle(self) -> None:
+        for name, peer in (("server", "device"), ("device", "server")):
+            while (event := self.coap[name].next_event()) is not None:
+                self.feed(name, event)
+            (self.perform_server if name == "server" else self.perform_device)()
+            for datagram in self.coap[name].datagrams_to_send():
+                for _ in range(1 + (self.random.random() < self.loss)):  # as many duplicates as losses
+                    if self.random.random() >= self.loss:
+                        self.later(self.random.uniform(0.01, 0.5 if self.loss else 0.01), peer, datagram)
+
+    def feed(self, name: str, event: Event) -> None:
+        session = self.server if name == "server" else self.device
+        match event:
+            case RequestReceived():
+                session.request_received(event.exchange, event.message, self.now)
+            case ResponseReceived():
+                session.response_received(event.exchange, event.message, self.now)
+            case ExchangeFailed():
+                session.exchange_failed(event.exchange, event.cause, self.now)
+            case ResponseAcknowledged() if name == "device":
+                self.device.response_acknowledged(event.exchange, self.now)
+            case ResponseLost() if name == "device":
+                self.device.response_lost(event.exchange, self.now)
+
+    def perform_server(self) -> None:
+        coap = self.coap["server"]
+        while (effect := self.server.next_effect()) is not None:
+            match effect:
+                case SendRequest():
+                    self.server.request_sent(effect.label, coap.send_request(effect.message, self.now))
+                case Respond():
+                    coap.send_response(effect.exchange, effect.message, self.now)
+                case Cancel():
+                    coap.cancel(effect.exchange, self.now)
+                case Claim():
+                    self.later(self.claim_s, "claim")
+                case Completed() | Failed():
+                    self.ended = effect
+
+    def perform_device(self) -> None:
+        coap = self.coap["device"]
+        while (effect := self.device.next_effect()) is not None:
+            match effect:
+                case SendRequest():
+                    self.device.request_sent(effect.label, coap.send_request(effect.message, self.now))
+                case Respond():
+                    coap.send_response(effect.exchange, effect.message, self.now)
+                case RespondSeparately():
+                    coap.acknowledge(effect.exchange)
+                    coap.send_response(effect.exchange, effect.message, self.now)
+                case Ignore():
+                    self.overtaken += 1
+                    coap.ignore(effect.exchange)
+                case Succeeded() | BootstrapFailed():
+                    self.outcome = effect
+
+
+@pytest.mark.parametrize("block_size", [1024, 256, 64, 16])
+@pytest.mark.parametrize("claim_s", [0.005, 3.0], ids=["quick commit", "slow commit"])
+def test_over_a_good_network_every_block_size_goes_through(block_size: int, claim_s: float) -> None:
+    world = World(1, loss=0.0, block_size=block_size, claim_s=claim_s)
+    world.run()
+    assert isinstance(world.ended, Completed)
+    assert isinstance(world.outcome, Succeeded)
+    assert world.outcome.outcome.lwm2m == GRANT.lwm2m_security()
+
+
+def terrible(seed: int) -> World:
+    """One in seven datagrams lost, as many doubled, any order; the claim is answered in the ACK or later."""
+    world = World(seed, loss=0.15, block_size=512, claim_s=0.1 if seed % 2 else 0.7)
+    world.run()
+    return world
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_over_a_terrible_network_both_sides_end_and_agree(seed: int) -> None:
+    world = terrible(seed)
+    assert world.ended is not None
+    assert world.outcome is not None
+    if isinstance(world.outcome, Succeeded):
+        # The server may know of a success that the device does not, never the other way round.
+        assert isinstance(world.ended, Completed)
+        assert world.outcome.outcome.lwm2m == GRANT.lwm2m_security()
+        assert world.outcome.outcome.bootstrap.secret_key == b"k"
+
+
+def test_most_bootstraps_survive_a_terrible_network_also_when_writes_overtake_the_answer() -> None:
+    worlds = [terrible(seed) for seed in range(40)]
+    succeeded = [world for world in worlds if isinstance(world.outcome, Succeeded)]
+    assert len(succeeded) >= 36
+    assert any(world.overtaken for world in succeeded)
