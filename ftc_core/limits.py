@@ -29,8 +29,8 @@ TRUST_CANDIDATES_MAX = 16
 """CAs with the wanted subject that are tried for one device (rotation, look-alikes): bounds our CPU."""
 PRESENTED_CHAIN_MAX = 6
 """Certificates that a device may present, leaf included."""
-TRUST_STORES_MAX = 1_024
-"""CAs that one process keeps ready for path validation; a few KiB each, and 16 µs to make again."""
+TRUST_ANCHORS_KEPT_MAX = 1_024
+"""CAs that one process keeps parsed for path validation; a few KiB each, and 14 µs to parse again."""
 COOKIE_EPOCH_S = 60.0
 """Seconds for which a cookie secret's tick lasts; a cookie is good for this and the next tick."""
 ASSOCIATIONS_MAX = 20_000

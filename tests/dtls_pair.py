@@ -101,11 +101,12 @@ class Pair:
         verify_device: PathVerifier,
         *,
         verify_server: PathVerifier | None = None,
+        server: SSL.Context | None = None,
         network: Network = perfect,
         now: float | None = None,
     ) -> None:
         self.now = time.monotonic() if now is None else now
-        self.gate = gate()
+        self.gate = CookieGate(server or standard_server_context(), SECRET)
         self.network = network
         self.sent: list[tuple[Direction, bytes]] = []
         self.client_events: list[Event] = []

@@ -12,8 +12,9 @@ that any worker verifies what any other gave. It is good in the tick in which it
 It does not cover the ClientHello's parameters, as the RFC suggests it might: `DTLSv1_listen` does not show
 them, and the cookie's purpose, that the peer receives at its address, does not need them.
 
-A HelloVerifyRequest is 44 bytes; the least ClientHello that OpenSSL answers is 67, so amplification is below
-one. A ClientHello in fragments is not answered: `DTLSv1_listen` would have to keep state for it.
+A HelloVerifyRequest is 44 bytes, and OpenSSL answers nothing under 61 bytes (a ClientHello up to its cookie),
+so amplification is below one. Of a ClientHello in fragments it reads the first alone, so the cookie must be
+in that one; the others then belong to the association.
 """
 
 from __future__ import annotations

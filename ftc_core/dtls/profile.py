@@ -2,8 +2,8 @@
 
 CCM-8 forces OpenSSL to security level 0 (see `context`), and with it go its own checks of key size and
 signature hash; these are here. The X.509 store is used without a purpose, so key usages are here, too.
-Sources: RFC 5280 §4.2.1.3, §4.2.1.9 and §4.2.1.12 (key usage, basic constraints, extended key usage),
-RFC 7925 §4.4 (IoT certificate profile), PRODUCT §2 (P-256 and P-384 device keys, RSA of 2048 bits or more).
+Sources: RFC 5280 §4.2.1.3 and §4.2.1.12 (key usage, extended key usage), RFC 7925 §4.4 (IoT certificate
+profile), PRODUCT §2 (P-256 and P-384 device keys, RSA of 2048 bits or more).
 
 Absent extensions are not held against a certificate: a version 1 certificate passes as a leaf.
 """
@@ -15,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-__all__ = ["intermediate_objection", "key_objection", "leaf_objection"]
+__all__ = ["certificate_objection", "key_objection", "leaf_objection"]
 
 EC_KEY_MIN_BITS = 256
 """P-256, the smallest curve of RFC 7925 §4.4."""
@@ -48,46 +48,34 @@ def leaf_objection(certificate: x509.Certificate, purpose: x509.ObjectIdentifier
     The peer signs the handshake, so a key usage extension must allow digitalSignature (RFC 5280 §4.2.1.3).
     """
     try:
-        usage = _key_usage(certificate)
-        if usage is not None and not usage.digital_signature:
+        if not certificate.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature:
             return "key usage does not allow digitalSignature"
-        return _common_objection(certificate, purpose)
+    except x509.ExtensionNotFound:
+        pass
     except _UNREADABLE as error:
         return f"unreadable: {error}"
+    return certificate_objection(certificate, purpose)
 
 
-def intermediate_objection(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> str:
-    """Why a certificate may not stand between a trust anchor and a leaf for `purpose`; "" if it may.
+def certificate_objection(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> str:
+    """Why no certificate below a trust anchor may be like this one; "" if it may.
 
-    OpenSSL also takes CAs that say so by key usage or Netscape type alone; RFC 5280 §6.1.4 (k) does not.
+    An extended key usage of an intermediate binds what it issues, as in OpenSSL's own purpose check.
     """
     try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        if not constraints.ca:
-            return "not a CA"
-        return _common_objection(certificate, purpose)
-    except x509.ExtensionNotFound:
-        return "not a CA"
+        algorithm = certificate.signature_hash_algorithm
+        if algorithm is None or algorithm.name not in _SIGNATURE_HASHES:
+            return f"signature hash is {algorithm.name if algorithm else 'unknown'}"
+        if not _allows(certificate, purpose):
+            return "extended key usage does not allow this use"
+        return key_objection(certificate.public_key())
     except _UNREADABLE as error:
         return f"unreadable: {error}"
 
 
-def _common_objection(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> str:
-    algorithm = certificate.signature_hash_algorithm
-    if algorithm is None or algorithm.name not in _SIGNATURE_HASHES:
-        return f"signature hash is {algorithm.name if algorithm else 'unknown'}"
+def _allows(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> bool:
     try:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
-        pass
-    else:
-        if purpose not in usages and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in usages:
-            return "extended key usage does not allow this use"
-    return key_objection(certificate.public_key())
-
-
-def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return None
+        return True
+    return purpose in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages

@@ -33,6 +33,8 @@ _HANDSHAKE = 22
 _CLIENT_HELLO = 1
 _VERSION_MAJOR = 0xFE
 _EPOCH_0 = b"\x00\x00"
+_FRAGMENT_OFFSET = slice(HEADER_BYTES + 6, HEADER_BYTES + 9)
+_OFFSET_0 = b"\x00\x00\x00"
 _HANDSHAKE_HEADER_BYTES = 12
 """msg_type 1, length 3, message_seq 2, fragment_offset 3, fragment_length 3 (RFC 6347 §4.2.2)."""
 
@@ -77,9 +79,10 @@ def is_plaintext(record: bytes) -> bool:
 
 
 def is_client_hello(datagram: bytes) -> bool:
-    """Whether a datagram begins with an epoch-0 ClientHello, or with a fragment of one, of any DTLS version.
+    """Whether a datagram begins with an epoch-0 ClientHello, or its first fragment, of any DTLS version.
 
-    Reads the headers only: what follows them may still be nonsense.
+    Reads the headers only: what follows them may still be nonsense. A later fragment (RFC 6347 §4.2.3) is
+    none: it belongs to the association that the first one made.
     """
     return (
         len(datagram) >= HEADER_BYTES + _HANDSHAKE_HEADER_BYTES
@@ -87,11 +90,12 @@ def is_client_hello(datagram: bytes) -> bool:
         and datagram[1] == _VERSION_MAJOR
         and is_plaintext(datagram)
         and datagram[HEADER_BYTES] == _CLIENT_HELLO
+        and datagram[_FRAGMENT_OFFSET] == _OFFSET_0
     )
 
 
 def client_hello_message(datagram: bytes) -> bytes:
-    """The handshake message of the ClientHello that a datagram begins with: its header and body.
+    """The handshake message (or first fragment) of the ClientHello that a datagram begins with.
 
     Without the record header, whose sequence number a retransmission changes (RFC 6347 §4.2.4): a
     retransmitted ClientHello gives the same bytes, another one other bytes. Raises BadRecord if the datagram

@@ -6,9 +6,12 @@ anchor of an OpenSSL store, with the presented certificates as untrusted materia
 answer: any CA of a chain may be the trusted one, and which account trusts which is decided later.
 
 OpenSSL checks names, key identifiers, signatures, validity (of the anchor, too), basic constraints, path
-length, keyCertSign, name constraints and critical extensions. `profile` adds what it leaves out. A CA is
-looked up by the DER of its subject as `cryptography` encodes it, so a leaf that spells its issuer's name in
-another string type finds only CAs that it also presents (RFC 5280 §4.1.2.6 forbids such spellings).
+length, keyCertSign, name constraints and critical extensions. `profile` adds what it leaves out. Each check
+has a store of its own: `X509Store.set_time` takes effect only the first time that it is called on a store, so
+that a store which is kept would judge by the time of its first use for ever. What is kept is the parsed CA.
+
+A CA is looked up by the DER of its subject as `cryptography` encodes it, so a leaf that spells its issuer's
+name in another string type finds only CAs that it also presents (RFC 5280 §4.1.2.6 forbids such spellings).
 """
 
 from __future__ import annotations
@@ -27,8 +30,8 @@ from OpenSSL import SSL, crypto
 
 from ftc_core.domain.certificate import TrustAnchor
 from ftc_core.dtls.alert import Alert
-from ftc_core.dtls.profile import intermediate_objection, leaf_objection
-from ftc_core.limits import PRESENTED_CHAIN_MAX, TRUST_CANDIDATES_MAX, TRUST_STORES_MAX
+from ftc_core.dtls.profile import certificate_objection, leaf_objection
+from ftc_core.limits import PRESENTED_CHAIN_MAX, TRUST_ANCHORS_KEPT_MAX, TRUST_CANDIDATES_MAX
 
 __all__ = ["AnchorFinder", "PathRefused", "PathVerifier", "TrustEvaluator", "VerifiedPath", "fixed_anchors"]
 
@@ -53,11 +56,13 @@ _PRECEDENCE = (Alert.UNKNOWN_CA, Alert.BAD_CERTIFICATE, Alert.CERTIFICATE_EXPIRE
 class VerifiedPath(msgspec.Struct, frozen=True, kw_only=True):
     """A peer's certificate that at least one trusted CA vouches for.
 
-    `leaf_fingerprint` and `issuing_cas` are SHA-256 over DER, 32 bytes each. The names are the leaf's
+    `leaf_der` is the certificate; `leaf_fingerprint` and `issuing_cas` are SHA-256 over DER, 32 bytes each.
+    The names are the leaf's
     subject attributes CN, L and OU; "" where one is absent, occurs twice, or is not printable text (a NUL
     in a name has fooled verifiers before). `chain_length` counts the presented certificates.
     """
 
+    leaf_der: bytes
     leaf_fingerprint: bytes
     issuing_cas: tuple[bytes, ...]
     common_name: str
@@ -95,8 +100,8 @@ class TrustEvaluator:
         self._find_anchors = find_anchors
         self._purpose = purpose
         self._pin_leaf = pin_leaf
-        # By the DER itself, so that a wrong fingerprint in the index can never select another CA's store.
-        self._store_for = lru_cache(maxsize=TRUST_STORES_MAX)(_single_anchor_store)
+        # By the DER itself, so that a wrong fingerprint in the index can never select another CA.
+        self._parsed_anchor = lru_cache(maxsize=TRUST_ANCHORS_KEPT_MAX)(_handle)
 
     def evaluate(self, chain_der: Sequence[bytes], now: datetime) -> VerifiedPath | PathRefused:
         """Judge `chain_der` (leaf first) at `now` (aware). Raises only what `find_anchors` raises."""
@@ -129,6 +134,7 @@ class TrustEvaluator:
         if not vouching:
             return worst
         return VerifiedPath(
+            leaf_der=leaf.der,
             leaf_fingerprint=leaf.fingerprint,
             issuing_cas=tuple(_unique(vouching)),
             common_name=_sole_text(leaf.parsed, NameOID.COMMON_NAME),
@@ -145,8 +151,7 @@ class TrustEvaluator:
         if anchor.certificate_der == leaf.der and not self._pin_leaf:
             return PathRefused(Alert.UNKNOWN_CA, "the leaf is itself the trusted CA")
         try:
-            store = self._store_for(anchor.certificate_der)
-            store.set_time(now.astimezone(UTC))
+            store = _single_anchor_store(self._parsed_anchor(anchor.certificate_der), now)
             context = crypto.X509StoreContext(store, leaf.handle, [item.handle for item in others])
             if not others:
                 context.verify_certificate()
@@ -157,7 +162,7 @@ class TrustEvaluator:
         except crypto.Error as error:
             return PathRefused(Alert.UNKNOWN_CA, f"trusted CA cannot be used: {error}")
         for handle in path[1:-1]:
-            if objection := intermediate_objection(handle.to_cryptography(), self._purpose):
+            if objection := certificate_objection(handle.to_cryptography(), self._purpose):
                 return PathRefused(Alert.BAD_CERTIFICATE, f"intermediate: {objection}")
         return None
 
@@ -176,10 +181,7 @@ class _Presented:
     def __init__(self, der: bytes) -> None:
         self.der = der
         self.parsed = x509.load_der_x509_certificate(der)
-
-    @cached_property
-    def handle(self) -> crypto.X509:
-        return crypto.load_certificate(crypto.FILETYPE_ASN1, self.der)
+        self.handle = _handle(der)
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -190,10 +192,15 @@ class _Presented:
         return self.parsed.issuer.public_bytes()
 
 
-def _single_anchor_store(certificate_der: bytes) -> crypto.X509Store:
+def _handle(certificate_der: bytes) -> crypto.X509:
+    return crypto.load_certificate(crypto.FILETYPE_ASN1, certificate_der)
+
+
+def _single_anchor_store(anchor: crypto.X509, now: datetime) -> crypto.X509Store:
     store = crypto.X509Store()
-    store.add_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, certificate_der))
+    store.add_cert(anchor)
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an anchor need not be self-signed
+    store.set_time(now.astimezone(UTC))  # it drops the zone of what it is given
     return store
 
 
