@@ -1,4 +1,4 @@
-"""Who calls, and whether he may: before a request is read."""
+"""Who calls, and whether he may: before a request is parsed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import grpc
 from ftc_core.application.authentication import authenticate
 from ftc_core.application.context import ApplicationContext
 from ftc_core.errors import FtcError, Reason
-from ftc_grpc.authorization import OPEN_METHODS, REQUIRED_ROLE, authorize
+from ftc_grpc.authorization import REQUIRED_ROLE, authorize
 from ftc_grpc.caller import set_caller
-from ftc_grpc.interceptors.wrapping import Continuation, Handler, Interceptor
+from ftc_grpc.interceptors.wrapping import Continuation, Handler, Interceptor, refusing
 
 __all__ = ["AuthenticationInterceptor"]
 
@@ -20,7 +20,8 @@ _SCHEME = "bearer"
 class AuthenticationInterceptor(Interceptor):
     """Demands `authorization: Bearer ftc_…` (RFC 6750 §2.1) and the role that the method needs.
 
-    Open methods pass without a key. Unknown ones pass, too: gRPC answers UNIMPLEMENTED.
+    Methods without a row in the table are open ones, since the server starts with no others, or unknown ones,
+    to which gRPC answers UNIMPLEMENTED.
     """
 
     def __init__(self, context: ApplicationContext) -> None:
@@ -29,14 +30,15 @@ class AuthenticationInterceptor(Interceptor):
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        """See the class. Raises FtcError CREDENTIALS_MISSING, CREDENTIALS_INVALID or PERMISSION_DENIED."""
+        """See the class. Refuses with CREDENTIALS_MISSING, CREDENTIALS_INVALID or PERMISSION_DENIED."""
         method = handler_call_details.method
         if method in REQUIRED_ROLE:
-            caller = await authenticate(self._context, _bearer_token(handler_call_details))
-            set_caller(caller)
-            authorize(caller, method)
-        elif method not in OPEN_METHODS:
-            return None
+            try:
+                caller = await authenticate(self._context, _bearer_token(handler_call_details))
+                set_caller(caller)
+                authorize(caller, method)
+            except Exception as error:
+                return refusing(error)
         return await continuation(handler_call_details)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import msgspec
 import structlog
 
 from ftc_core.errors import FtcError, Reason
+from ftc_grpc.authorization import OPEN_METHODS
 from ftc_grpc.caller import caller_or_none
 from ftc_grpc.interceptors.wrapping import Context, Continuation, Handler, Interceptor, wrap
 
@@ -21,10 +23,13 @@ _log = structlog.get_logger(__name__)
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished RPC: `reason` None if it succeeded; `peer` as gRPC writes addresses, "" if unknown."""
+    """One finished RPC. `outcome` is OK, CANCELLED (by the client, or its deadline) or a Reason's name.
+
+    The IDs are "" where there is no authenticated caller; `peer` is an address as gRPC writes it.
+    """
 
     method: str
-    reason: Reason | None
+    outcome: str
     seconds: float
     account_id: str
     key_id: str
@@ -35,18 +40,14 @@ CallObserver = Callable[[CallRecord], None]
 
 
 def log_call(record: CallRecord) -> None:
-    """The access log's line: a refusal is the caller's affair (info), our own failure is ours (warning)."""
-    failed = record.reason is not None and record.reason.name.startswith("INTERNAL_")
-    level = _log.warning if failed else _log.info
-    level(
-        "rpc",
-        method=record.method,
-        outcome=record.reason.value if record.reason else "OK",
-        seconds=round(record.seconds, 6),
-        account_id=record.account_id,
-        key_id=record.key_id,
-        peer=record.peer,
-    )
+    """The access log. Our own failures are warnings; probes without a key are for debugging only."""
+    if record.outcome.startswith("INTERNAL_"):
+        level = _log.warning
+    elif record.method in OPEN_METHODS:
+        level = _log.debug
+    else:
+        level = _log.info
+    level("rpc", **msgspec.structs.asdict(record))
 
 
 class CallLogInterceptor(Interceptor):
@@ -61,40 +62,36 @@ class CallLogInterceptor(Interceptor):
         """See the class."""
         method = handler_call_details.method
         started = time.perf_counter()
-        try:
-            handler = await continuation(handler_call_details)
-        except Exception as error:
-            self._tell(method, started, error, peer="")
-            raise
+        handler = await continuation(handler_call_details)
         if handler is None:
             return None
 
         @asynccontextmanager
         async def observed(request: Any, context: Context) -> AsyncIterator[None]:
+            outcome = Reason.INTERNAL_10.value
             try:
                 yield
-            except Exception as error:
-                self._tell(method, started, error, context.peer())
+                outcome = "OK"
+            except FtcError as error:
+                outcome = error.reason.value
                 raise
-            self._tell(method, started, None, context.peer())
+            except asyncio.CancelledError:
+                outcome = "CANCELLED"
+                raise
+            finally:
+                self._tell(method, outcome, time.perf_counter() - started, context.peer())
 
         return wrap(handler, observed)
 
-    def _tell(self, method: str, started: float, error: Exception | None, peer: str) -> None:
+    def _tell(self, method: str, outcome: str, seconds: float, peer: str) -> None:
         caller = caller_or_none()
         record = CallRecord(
             method=method,
-            reason=_reason(error),
-            seconds=time.perf_counter() - started,
+            outcome=outcome,
+            seconds=seconds,
             account_id=caller.account_id if caller else "",
             key_id=caller.key_id if caller else "",
             peer=peer,
         )
         for observer in self._observers:
             observer(record)
-
-
-def _reason(error: Exception | None) -> Reason | None:
-    if error is None:
-        return None
-    return error.reason if isinstance(error, FtcError) else Reason.INTERNAL_10

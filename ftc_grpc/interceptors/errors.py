@@ -20,20 +20,14 @@ _log = structlog.get_logger(__name__)
 
 
 class ErrorInterceptor(Interceptor):
-    """Turns FtcError into its status, and anything unforeseen into INTERNAL_10 with a logged traceback.
-
-    What an inner interceptor refuses never reaches the method, nor is its request parsed.
-    """
+    """Turns FtcError into its status, and anything unforeseen into INTERNAL_10 with a logged traceback."""
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
         """See the class."""
         method = handler_call_details.method
-        try:
-            handler = await continuation(handler_call_details)
-        except Exception as error:
-            return _refusing(_known(error, method))
+        handler = await continuation(handler_call_details)
         if handler is None:
             return None
 
@@ -43,17 +37,13 @@ class ErrorInterceptor(Interceptor):
                 yield
             except aio.AbortError:
                 raise  # the status is sent already
+            except FtcError as error:
+                await _abort(context, error, _resource_of(request))
             except Exception as error:
-                await _abort(context, _known(error, method), _resource_of(request))
+                _log.error("unexpected error", method=method, exc_info=error)
+                await _abort(context, FtcError(Reason.INTERNAL_10), "")
 
         return wrap(handler, funnel)
-
-
-def _known(error: Exception, method: str) -> FtcError:
-    if isinstance(error, FtcError):
-        return error
-    _log.error("unexpected error", method=method, exc_info=error)
-    return FtcError(Reason.INTERNAL_10)
 
 
 def _resource_of(request: object) -> str:
@@ -63,14 +53,6 @@ def _resource_of(request: object) -> str:
         if isinstance(value, str) and value:
             return value
     return ""
-
-
-def _refusing(error: FtcError) -> Handler:
-    async def refuse(requests: object, context: Context) -> None:
-        await _abort(context, error, "")
-
-    # A streaming handler waits for no request and parses none, and its bare status suits any kind of call.
-    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 async def _abort(context: Context, error: FtcError, resource: str) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 from grpc import aio
 
-__all__ = ["Around", "Context", "Continuation", "Handler", "Interceptor", "wrap"]
+__all__ = ["Around", "Context", "Continuation", "Handler", "Interceptor", "refusing", "wrap"]
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
@@ -36,6 +36,18 @@ class Interceptor(_ServerInterceptor):
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
         """The handler that shall serve the call, None if there is no such method."""
+
+
+def refusing(error: Exception) -> Handler:
+    """A handler that raises `error`, whatever the arity of the method that it stands for.
+
+    A streaming handler waits for no request and parses none, and its bare status suits any kind of call.
+    """
+
+    async def refuse(requests: object, context: Context) -> None:
+        raise error
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def wrap(handler: Handler, around: Around) -> Handler:

@@ -1,0 +1,1 @@
+"""The verbs of `ftc` that are clients of the API."""

@@ -1,0 +1,24 @@
+"""Adds the API client's verbs to the `ftc` command (entry point group `ftc.commands`)."""
+
+from __future__ import annotations
+
+import click
+
+from ftc_grpc.cli import devices
+from ftc_grpc.cli.accounts import account, key
+from ftc_grpc.cli.certificates import cert
+from ftc_grpc.cli.enrollments import enrollment
+
+__all__ = ["register"]
+
+
+def register(root: click.Group) -> None:
+    """Add `account`, `key`, `cert`, `enrollment`, and to the group `device` the verbs `show` and `list`."""
+    for group in (account, key, cert, enrollment):
+        root.add_command(group)
+    device = root.commands.get("device")
+    if not isinstance(device, click.Group):
+        device = click.Group("device", help="Look at claimed devices.")
+        root.add_command(device)
+    for command in (devices.show, devices.list_):
+        device.add_command(command)

@@ -1,0 +1,123 @@
+"""Where the API is and who calls it: the options that every client command has."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ftc_core.credentials.data_directory import DataDirectory
+from ftc_core.errors import FtcError, Reason
+from ftc_core.files import read_file
+from ftc_core.settings import Settings
+from ftc_grpc._gen.ftc.v1.account_service_pb2 import GetAccountRequest
+from ftc_grpc.client import ApiClient
+from ftc_grpc.resource_names import NamePattern
+
+__all__ = ["Connection", "api_command"]
+
+DEFAULT_ENDPOINT = "localhost:50051"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client, the account to work in, and whether output is for a program."""
+
+    api: ApiClient
+    account: str
+    json: bool
+
+    @property
+    def parent(self) -> str:
+        """The `parent` of requests; empty for the caller's own account."""
+        if not self.account or "/" in self.account:
+            return self.account
+        return f"accounts/{self.account}"
+
+    def resource_name(self, text: str, pattern: NamePattern) -> str:
+        """The resource name for what the user gave: the name itself, or an ID in the account."""
+        if "/" in text:
+            return text
+        parent = self.parent or self.api.call(self.api.accounts.GetAccount, GetAccountRequest()).name
+        return pattern.format(parent.removeprefix("accounts/"), text)
+
+
+def api_command(command: Command) -> Command:
+    """Give a command the connection options, and a `Connection` as its first argument."""
+
+    @click.option(
+        "--endpoint",
+        envvar="FTC_ENDPOINT",
+        show_envvar=True,
+        default=DEFAULT_ENDPOINT,
+        show_default=True,
+        help="Where the API listens, host:port.",
+    )
+    @click.option(
+        "--api-key",
+        envvar="FTC_API_KEY",
+        show_envvar=True,
+        help="The API key. Other users can see flags: prefer the environment or a file.",
+    )
+    @click.option(
+        "--api-key-file",
+        envvar="FTC_API_KEY_FILE",
+        show_envvar=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="A file that holds the API key. Default: operator.key of the data directory here.",
+    )
+    @click.option(
+        "--ca",
+        envvar="FTC_CA",
+        show_envvar=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="CA of the API's certificate, PEM. Default: the server CA of the data directory here.",
+    )
+    @click.option(
+        "--account", default="", help="Account ID or name to work in. Default: the key's own account."
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+    @functools.wraps(command)
+    def run(
+        *args: Any,
+        endpoint: str,
+        api_key: str | None,
+        api_key_file: Path | None,
+        ca: Path | None,
+        account: str,
+        as_json: bool,
+        **kwargs: Any,
+    ) -> Any:
+        with _connected(endpoint, api_key, api_key_file, ca) as api:
+            return command(Connection(api, account, as_json), *args, **kwargs)
+
+    return run  # type: ignore[return-value] # click takes the options away again
+
+
+@contextmanager
+def _connected(
+    endpoint: str, api_key: str | None, api_key_file: Path | None, ca: Path | None
+) -> Iterator[ApiClient]:
+    here = DataDirectory(Path(os.environ.get("FTC_DATA_DIR") or Settings().data_dir))
+    if not api_key:
+        api_key = _read(api_key_file, here.operator_key, "API key", "--api-key-file").decode(errors="replace")
+    ca_pem = _read(ca, here.server_ca_file, "CA of the API", "--ca")
+    with ApiClient(endpoint, api_key=api_key.strip(), ca_pem=ca_pem) as api:
+        yield api
+
+
+def _read(given: Path | None, default: Path, what: str, option: str) -> bytes:
+    path = given or default
+    if given is None and not default.exists():
+        raise FtcError(
+            Reason.DATA_DIRECTORY_MISSING, f"no {what}: {default} does not exist, and {option} is not given"
+        )
+    return read_file(path)

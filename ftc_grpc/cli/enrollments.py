@@ -1,0 +1,85 @@
+"""`ftc enrollment …`."""
+
+from __future__ import annotations
+
+import click
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from ftc_grpc._gen.ftc.v1.device_enrollment_pb2 import DeviceEnrollment
+from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
+    CreateDeviceEnrollmentRequest,
+    DeleteDeviceEnrollmentRequest,
+    GetDeviceEnrollmentRequest,
+    ListDeviceEnrollmentsRequest,
+)
+from ftc_grpc.cli.connection import Connection, api_command
+from ftc_grpc.cli.listing import limit_option, take
+from ftc_grpc.cli.output import print_list, print_resource
+from ftc_grpc.cli.times import MOMENT
+from ftc_grpc.resource_names import DEVICE_ENROLLMENT
+
+__all__ = ["enrollment"]
+
+COLUMNS = ("id", "enrollment_identity", "created_at", "expires_at", "claimed_at", "enrolled_device_id")
+
+
+@click.group()
+def enrollment() -> None:
+    """Work on the enrollment list: the devices that an account waits for.
+
+    \b
+    Examples:
+      ftc enrollment create "$(ftc enrollment-id factory/devices/device-000001/device.pem)"
+      ftc enrollment list
+    """
+
+
+@enrollment.command("create")
+@click.argument("enrollment_identity")
+@click.option("--expires-at", type=MOMENT, help="Removed then if not claimed (ISO 8601). Default: never.")
+@api_command
+def create(connection: Connection, enrollment_identity: str, expires_at: Timestamp | None) -> None:
+    """Put ENROLLMENT_IDENTITY (A-…, from `ftc enrollment-id` or the label) on the list."""
+    wanted = DeviceEnrollment(enrollment_identity=enrollment_identity, expires_at=expires_at)
+    api = connection.api
+    created = api.call(
+        api.device_enrollments.CreateDeviceEnrollment,
+        CreateDeviceEnrollmentRequest(parent=connection.parent, device_enrollment=wanted),
+    )
+    print_resource(created, as_json=connection.json)
+
+
+@enrollment.command("get")
+@click.argument("name")
+@api_command
+def get(connection: Connection, name: str) -> None:
+    """Show the enrollment NAME (an ID or a resource name)."""
+    full = connection.resource_name(name, DEVICE_ENROLLMENT)
+    api = connection.api
+    found = api.call(api.device_enrollments.GetDeviceEnrollment, GetDeviceEnrollmentRequest(name=full))
+    print_resource(found, as_json=connection.json)
+
+
+@enrollment.command("list")
+@limit_option
+@api_command
+def list_(connection: Connection, limit: int) -> None:
+    """List an account's enrollments."""
+    method = connection.api.device_enrollments.ListDeviceEnrollments
+    request = ListDeviceEnrollmentsRequest(parent=connection.parent)
+    found, more = take(connection, method, request, "device_enrollments", limit)
+    print_list(found, COLUMNS, more=more, as_json=connection.json)
+
+
+@enrollment.command("delete")
+@click.argument("name")
+@click.option("--etag", default="", help="Refuse if it has changed since this etag was read.")
+@api_command
+def delete(connection: Connection, name: str, etag: str) -> None:
+    """Remove the enrollment NAME (an ID or a resource name) and release its device."""
+    full = connection.resource_name(name, DEVICE_ENROLLMENT)
+    api = connection.api
+    api.call(
+        api.device_enrollments.DeleteDeviceEnrollment, DeleteDeviceEnrollmentRequest(name=full, etag=etag)
+    )
+    click.echo("{}" if connection.json else f"{full} is deleted; its device, if any, is released")

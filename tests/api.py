@@ -1,0 +1,124 @@
+"""A running API for tests: real store, real commit, real TLS, in this process; and its callers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ftc_core.application import accounts
+from ftc_core.application.authentication import BootstrappedOperator, Principal, bootstrap_operator
+from ftc_core.application.context import ApplicationContext, WriteOptions, utc_now
+from ftc_core.credentials.pki import create_authority, create_server_identity
+from ftc_core.domain.account import Account, Role
+from ftc_core.storage.async_commit import AsyncCommit
+from ftc_core.storage.engines import open_store
+from ftc_core.storage.group_commit import GroupCommit
+from ftc_grpc.client import ApiClient
+from ftc_grpc.interceptors.call_log import CallRecord
+from ftc_grpc.server import ApiServer
+
+__all__ = ["Tenant", "TestApi", "running_api"]
+
+PEPPER = bytes(range(32))
+T = TypeVar("T")
+
+
+class Tenant:
+    """An account and its ADMIN key."""
+
+    def __init__(self, account: Account, api_key: str) -> None:
+        self.account = account
+        self.api_key = api_key
+        self.name = f"accounts/{account.id}"
+
+
+class TestApi:
+    """The API on a port of its own; its event loop runs in a thread, so that tests may block."""
+
+    __test__ = False  # not a test, whatever its name says to pytest
+
+    def __init__(self, directory: Path, now: Callable[[], datetime]) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="api")
+        self._thread.start()
+        self._store = open_store(f"lmdb://{directory / 'store'}", create=True)
+        self._commit = GroupCommit(self._store)
+        self.context = ApplicationContext(
+            store=self._store, commit=AsyncCommit(self._commit, self._loop), pepper=PEPPER, now=now
+        )
+        authority = create_authority("Test server CA", now=utc_now())
+        identity = create_server_identity(authority, "api", hosts=["localhost", "127.0.0.1"], now=utc_now())
+        self.ca_pem = authority.certificate_pem
+        self.records: list[CallRecord] = []
+        self._clients: list[ApiClient] = []
+        self.server, port = self.run(self._serve(identity.certificate_pem, identity.private_key_pem))
+        self.endpoint = f"127.0.0.1:{port}"
+        self.operator: BootstrappedOperator = self.run(bootstrap_operator(self.context))
+
+    async def _serve(self, certificate_pem: bytes, private_key_pem: bytes) -> tuple[ApiServer, int]:
+        server = ApiServer(
+            self.context,
+            certificate_pem=certificate_pem,
+            private_key_pem=private_key_pem,
+            observers=[self.records.append],
+        )
+        return server, await server.start("127.0.0.1:0")
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine, run on the API's event loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
+
+    def client(self, api_key: str | None = None) -> ApiClient:
+        """A client with this key, the operator's if none is given."""
+        client = ApiClient(self.endpoint, api_key=api_key or self.operator.secret, ca_pem=self.ca_pem)
+        self._clients.append(client)
+        return client
+
+    def tenant(self, display_name: str = "Tenant") -> Tenant:
+        """A new account with an ADMIN key."""
+        caller = Principal(self.operator.account.id, Role.OPERATOR, self.operator.key.id)
+        account = self.run(
+            accounts.create_account(
+                self.context, caller, accounts.NewAccount(display_name=display_name), WriteOptions()
+            )
+        )
+        return Tenant(account, self.key(account.id, Role.ADMIN))
+
+    def key(self, account_id: str, role: Role, expires_at: datetime | None = None) -> str:
+        """A new key of an account."""
+        caller = Principal(self.operator.account.id, Role.OPERATOR, self.operator.key.id)
+        new = accounts.NewApiKey(account_id=account_id, role=role, expires_at=expires_at)
+        issued = self.run(accounts.create_api_key(self.context, caller, new, WriteOptions()))
+        assert issued.secret
+        return issued.secret
+
+    def revision(self) -> int:
+        """The store's revision: unchanged if nothing was written."""
+        with self._store.view() as view:
+            return view.revision()
+
+    def close(self) -> None:
+        """Stop everything."""
+        for client in self._clients:
+            client.close()
+        self.run(self.server.stop(0))
+        self._commit.close()
+        self._store.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@contextmanager
+def running_api(directory: Path, now: Callable[[], datetime] = utc_now) -> Iterator[TestApi]:
+    """A fresh API over a fresh store in `directory`; `now` is its wall clock."""
+    api = TestApi(directory, now)
+    try:
+        yield api
+    finally:
+        api.close()
