@@ -12,9 +12,10 @@ import uvloop
 
 from ftc_core.device.bundle import Bundle, LwM2MCredentials
 from ftc_core.device.client import BootstrapFailed
+from ftc_core.device.powered import PoweredDevice
 from ftc_core.device.registration import OperationFailed
 from ftc_core.device.retry import Reaction, after_bootstrap, backoff_s
-from ftc_core.device.runner import DeviceRunner, RegisteredDevice
+from ftc_core.device.runner import RegisteredDevice
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import COAP_BLOCK_SIZE
 
@@ -62,15 +63,15 @@ def run(
     if factory_reset:
         bundle.factory_reset()
         click.echo("factory reset: account and LwM2M credentials forgotten")
-    runner = DeviceRunner(bundle, block_size=int(block_size))
-    uvloop.run(_power_on(runner, retry=retry, stay=stay, lifetime=lifetime))
+    powered = PoweredDevice(bundle, block_size=int(block_size))
+    uvloop.run(_power_on(powered, retry=retry, stay=stay, lifetime=lifetime))
 
 
-async def _power_on(runner: DeviceRunner, *, retry: bool, stay: bool, lifetime: int) -> None:
+async def _power_on(powered: PoweredDevice, *, retry: bool, stay: bool, lifetime: int) -> None:
     failures = 0
     while True:
         try:
-            await _onboard(runner, stay=stay, lifetime=lifetime)
+            await _onboard(powered, stay=stay, lifetime=lifetime)
             return
         except FtcError as error:
             if not retry or error.metadata.get("reaction") == Reaction.STOP:
@@ -81,18 +82,18 @@ async def _power_on(runner: DeviceRunner, *, retry: bool, stay: bool, lifetime: 
             await asyncio.sleep(wait)
 
 
-async def _onboard(runner: DeviceRunner, *, stay: bool, lifetime: int) -> None:
-    bundle = runner.bundle
+async def _onboard(powered: PoweredDevice, *, stay: bool, lifetime: int) -> None:
+    bundle = powered.bundle
     click.echo(f"device {bundle.endpoint_name}, enrollment ID {bundle.enrollment_id}")
     credentials = bundle.lwm2m
     if credentials is None:
-        credentials = await _bootstrap(runner)
-    device = await runner.register(credentials, lifetime=lifetime)
+        credentials = await _bootstrap(powered)
+    device = await powered.register(credentials, lifetime=lifetime)
     if isinstance(device, OperationFailed) and device.reaction is Reaction.BOOTSTRAP_AGAIN:
         # What a client does whose credentials the server no longer takes: the device has another owner now.
         click.echo(f"register refused: {device.code} {device.text}; bootstrapping again")
         bundle.forget_lwm2m()
-        device = await runner.register(await _bootstrap(runner), lifetime=lifetime)
+        device = await powered.register(await _bootstrap(powered), lifetime=lifetime)
     if isinstance(device, OperationFailed):
         raise FtcError(Reason.DEVICE_REFUSED, f"Register: {device.code} {device.text}".replace(":  ", ": "))
     click.echo(f"registered at {device.location}, lifetime {lifetime} s")
@@ -102,9 +103,9 @@ async def _onboard(runner: DeviceRunner, *, stay: bool, lifetime: int) -> None:
         device.close()
 
 
-async def _bootstrap(runner: DeviceRunner) -> LwM2MCredentials:
-    click.echo(f"bootstrapping at {runner.bundle.bootstrap_server_uri}")
-    outcome = await runner.bootstrap()
+async def _bootstrap(powered: PoweredDevice) -> LwM2MCredentials:
+    click.echo(f"bootstrapping at {powered.bundle.bootstrap_server_uri}")
+    outcome = await powered.bootstrap()
     for step in outcome.steps:
         took = f"{(step.ended_at - step.started_at) * 1e3:7.1f} ms" if step.ended_at is not None else " " * 10
         click.echo(f"  {took}  {step.name} {step.code}".rstrip())
@@ -114,7 +115,7 @@ async def _bootstrap(runner: DeviceRunner) -> LwM2MCredentials:
             f"{outcome.code} {outcome.text}".strip(),
             metadata={"reaction": after_bootstrap(outcome.code)},
         )
-    credentials = runner.bundle.lwm2m
+    credentials = powered.bundle.lwm2m
     assert credentials is not None  # noqa: S101 - the bootstrap has just stored them
     click.echo(f"claimed by account {credentials.account_id} as device {credentials.device_id}")
     return credentials

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from ftc_core.coap.blockwise import BlockwiseLayer
@@ -25,6 +26,8 @@ class BootstrapClientDriver:
     """One bootstrap attempt; `ended` gets its outcome once.
 
     The association stays open until the server closes it: that is how it says that it is content, too.
+    `answer_delay_s` is how long the device takes for each answer: small ones write to flash before they
+    acknowledge a write.
     """
 
     def __init__(
@@ -32,11 +35,14 @@ class BootstrapClientDriver:
         client: BootstrapClient,
         coap: BlockwiseLayer,
         ended: Callable[[Succeeded | BootstrapFailed], None],
+        answer_delay_s: float,
         now: float,
     ) -> None:
         self._client = client
         self._coap = coap
         self._ended = ended
+        self._answer_delay_s = answer_delay_s
+        self._slow_answers: deque[tuple[float, Respond]] = deque()
         self._gone = False
         self.finished = False
         client.start(now)
@@ -59,11 +65,14 @@ class BootstrapClientDriver:
         self._perform(now)
 
     def get_timer(self) -> float | None:
-        """The client's deadline."""
-        return self._client.get_timer()
+        """When the next slow answer is ready, or the client's deadline."""
+        return self._slow_answers[0][0] if self._slow_answers else self._client.get_timer()
 
     def handle_timer(self, now: float) -> None:
-        """Let the client see to its deadline."""
+        """Send the answers that are ready; let the client see to its deadline."""
+        while self._slow_answers and self._slow_answers[0][0] <= now:
+            answer = self._slow_answers.popleft()[1]
+            self._coap.send_response(answer.exchange, answer.message, now)
         self._client.handle_timer(now)
         self._perform(now)
 
@@ -85,6 +94,8 @@ class BootstrapClientDriver:
                     pass
                 case SendRequest(label, message):
                     self._client.request_sent(label, self._coap.send_request(message, now))
+                case Respond() if self._answer_delay_s > 0:
+                    self._slow_answers.append((now + self._answer_delay_s, effect))
                 case Respond(exchange, message):
                     self._coap.send_response(exchange, message, now)
                 case RespondSeparately(exchange, message):

@@ -1,4 +1,4 @@
-"""Runs one simulated device from its bundle: bootstrap, keep what was given, register, stay, leave."""
+"""One simulated device over real sockets: bootstrap, register, stay, leave. It keeps nothing itself."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from ftc_core.application.context import utc_now
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.coap.exchange import ExchangeLayer
-from ftc_core.device.bundle import BootstrapResult, Bundle, LwM2MCredentials
-from ftc_core.device.client import BootstrapClient, BootstrapFailed, BootstrapOutcome, Succeeded
+from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
 from ftc_core.device.connection import DeviceConnection
 from ftc_core.device.drivers import BootstrapClientDriver, RegistrationClientDriver
 from ftc_core.device.registration import Operation, OperationDone, OperationFailed, RegistrationClient
@@ -29,10 +28,14 @@ from ftc_core.dtls.context import client_context
 from ftc_core.dtls.trust import TrustEvaluator, VerifiedPath, fixed_anchors
 from ftc_core.endpoint.peer import SessionFactory
 from ftc_core.endpoint.udp import Origin
+from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import COAP_BLOCK_SIZE
-from ftc_core.lwm2m.objects import SecurityInstance, SecurityMode
+from ftc_core.lwm2m.objects import SecurityInstance
 
 __all__ = ["DeviceRunner", "RegisteredDevice"]
+
+COAPS_PORT = 5684
+"""Where a coaps URI without a port leads (RFC 7252 §6.2)."""
 
 _Value = TypeVar("_Value")
 
@@ -40,85 +43,64 @@ _Value = TypeVar("_Value")
 class DeviceRunner:
     """One device. Each method is one thing that a device's firmware would do.
 
-    `block_size` is the largest CoAP block that the device takes, 16 to 1,024 bytes.
+    `block_size` is the largest CoAP block that the device takes, 16 to 1,024 bytes; `answer_delay_s` how long
+    it takes to answer each request of the bootstrap server.
     """
 
-    def __init__(self, bundle: Bundle, *, block_size: int = COAP_BLOCK_SIZE) -> None:
-        self.bundle = bundle
+    def __init__(
+        self, endpoint_name: str, *, block_size: int = COAP_BLOCK_SIZE, answer_delay_s: float = 0.0
+    ) -> None:
+        self._endpoint_name = endpoint_name
         self._block_size = block_size
+        self._answer_delay_s = answer_delay_s
 
-    async def bootstrap(self) -> Succeeded | BootstrapFailed:
-        """One attempt: handshake, Bootstrap-Request, writes, Finish. Success is kept in the bundle.
+    async def bootstrap(
+        self, account: SecurityInstance, *, device_id: str = ""
+    ) -> Succeeded | BootstrapFailed:
+        """One attempt with the bootstrap `account`: handshake, Bootstrap-Request, writes, Finish.
 
-        A handshake that fails is a `BootstrapFailed` with code "" and the alert in its text. Raises FtcError
-        BUNDLE_INVALID if the server wrote what cannot be kept, OSError if its host is unknown.
+        A handshake that fails is a `BootstrapFailed` with code "" and the alert in its text. `device_id` is
+        the one that an earlier bootstrap gave. Raises OSError if the server's host is unknown.
         """
-        bundle = self.bundle
-        account = SecurityInstance(
-            server_uri=bundle.bootstrap_server_uri,
-            bootstrap_server=True,
-            mode=SecurityMode.CERTIFICATE,
-            public_key=bundle.bootstrap_certificate,
-            server_public_key=bundle.bootstrap_server_ca,
-            secret_key=bundle.bootstrap_private_key,
-        )
-        known = bundle.lwm2m
-        client = BootstrapClient(bundle.endpoint_name, account, device_id=known.device_id if known else "")
+        client = BootstrapClient(self._endpoint_name, account, device_id=device_id)
         ended: asyncio.Future[Succeeded | BootstrapFailed] = asyncio.get_running_loop().create_future()
 
         def new_session(
             path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
         ) -> BootstrapClientDriver:
-            return BootstrapClientDriver(client, coap, ended.set_result, now)
+            return BootstrapClientDriver(client, coap, ended.set_result, self._answer_delay_s, now)
 
-        connection = await self._connect(
-            account.server_uri,
-            bundle.bootstrap_certificate,
-            bundle.bootstrap_private_key,
-            bundle.bootstrap_server_ca,
-            new_session,
-        )
+        connection = await self._connect(account, new_session)
         try:
             outcome = await _unless_closed(ended, connection)
         finally:
             connection.close()
-        if isinstance(outcome, Closed):
-            return BootstrapFailed("", _describe(outcome), ())
-        if isinstance(outcome, Succeeded):
-            bundle.store_bootstrap_result(_result(outcome.outcome))
-        return outcome
+        return BootstrapFailed("", _describe(outcome), ()) if isinstance(outcome, Closed) else outcome
 
     async def register(
-        self, credentials: LwM2MCredentials, *, lifetime: int
+        self, account: SecurityInstance, account_id: str, *, lifetime: int
     ) -> RegisteredDevice | OperationFailed:
-        """Connect to the LwM2M server with `credentials` and register for `lifetime` seconds."""
-        client = RegistrationClient(self.bundle.endpoint_name, credentials.account_id, lifetime=lifetime)
-        device = RegisteredDevice(client)
-        connection = await self._connect(
-            credentials.server_uri,
-            credentials.certificate,
-            credentials.private_key,
-            credentials.server_ca,
-            device.new_session,
-        )
-        return await device.begin(connection)
+        """Connect to the LwM2M server with `account` and register for `lifetime` seconds."""
+        device = RegisteredDevice(RegistrationClient(self._endpoint_name, account_id, lifetime=lifetime))
+        return await device.begin(await self._connect(account, device.new_session))
 
-    async def _connect(
-        self, uri: str, certificate: bytes, private_key: bytes, server_ca: bytes, new_session: SessionFactory
-    ) -> DeviceConnection:
-        target = urlsplit(uri)
-        key = load_der_private_key(private_key, password=None)
+    async def _connect(self, account: SecurityInstance, new_session: SessionFactory) -> DeviceConnection:
+        target = urlsplit(account.server_uri)
+        key = load_der_private_key(account.secret_key or b"", password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-            raise TypeError("a device key is EC or RSA")  # the bundle admits no other
-        context = client_context([x509.load_der_x509_certificate(certificate)], key)
+            raise FtcError(Reason.CERTIFICATE_KEY_UNSUPPORTED)
+        context = client_context([x509.load_der_x509_certificate(account.public_key or b"")], key)
         evaluator = TrustEvaluator(
-            fixed_anchors([server_ca]), purpose=ExtendedKeyUsageOID.SERVER_AUTH, pin_leaf=True
+            fixed_anchors([account.server_public_key or b""]),
+            purpose=ExtendedKeyUsageOID.SERVER_AUTH,
+            pin_leaf=True,
         )
         association = Association.connect(
             context, lambda chain: evaluator.evaluate(chain, utc_now()), monotonic()
         )
+        port = target.port or COAPS_PORT
         return await DeviceConnection.open(
-            target.hostname or "", target.port or 5684, association, self._new_coap_layer, new_session
+            target.hostname or "", port, association, self._new_coap_layer, new_session
         )
 
     def _new_coap_layer(self) -> BlockwiseLayer:
@@ -212,14 +194,3 @@ async def _unless_closed(wanted: Awaitable[_Value], connection: DeviceConnection
 def _describe(closed: Closed) -> str:
     """For a person: a failed handshake in the words of the troubleshooting table."""
     return f"Secure Connection Failed: {closed.detail or closed.cause.value.lower().replace('_', ' ')}"
-
-
-def _result(outcome: BootstrapOutcome) -> BootstrapResult:
-    account = outcome.lwm2m
-    return BootstrapResult(
-        lwm2m_server_uri=account.server_uri,
-        server_ca=account.server_public_key or b"",
-        certificate=account.public_key or b"",
-        private_key=account.secret_key or b"",
-        bootstrap_server_uri=outcome.bootstrap.server_uri,
-    )

@@ -23,6 +23,7 @@ from ftc_core.dtls.record import is_client_hello
 from ftc_core.dtls.trust import PathVerifier
 from ftc_core.endpoint.peer import Peer, SessionFactory
 from ftc_core.endpoint.udp import Datagram, Origin, UdpSocket
+from ftc_core.errors import Reason
 from ftc_core.limits import ASSOCIATIONS_MAX, RECEIVE_BATCH
 
 __all__ = ["DatagramEndpoint"]
@@ -56,7 +57,7 @@ class DatagramEndpoint:
         # (deadline, number, peer's key): no reference to the peer, so a closed one's memory goes at once.
         self._timers: list[tuple[float, int, tuple[int, Origin]]] = []
         self._timer_numbers = itertools.count()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: tuple[float, asyncio.TimerHandle] | None = None
         self._loop = asyncio.get_running_loop()
         self._draining = False
         self._empty = asyncio.Event()
@@ -81,7 +82,7 @@ class DatagramEndpoint:
             self._loop.remove_reader(sock.fileno())
             sock.close()
         if self._timer is not None:
-            self._timer.cancel()
+            self._timer[1].cancel()
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -94,18 +95,28 @@ class DatagramEndpoint:
         for datagram in self._sockets[index].receive(RECEIVE_BATCH):
             key = (index, datagram.origin)
             peer = self._peers.get(key)
-            if is_client_hello(datagram.payload) and (
-                peer is None or not peer.association.owns_client_hello(datagram.payload)
-            ):
-                peer = self._at_gate(key, datagram, now)
-            elif peer is not None:
-                peer.receive_datagram(datagram.payload, now)
-            # else: a record of a session that we do not have. Silence (RFC 6347 §4.1.2.7): its owner will
-            # notice by its own timers, and an answer could be used for reflection.
+            try:
+                if is_client_hello(datagram.payload) and (
+                    peer is None or not peer.association.owns_client_hello(datagram.payload)
+                ):
+                    peer = self._at_gate(key, datagram, now)
+                elif peer is not None:
+                    peer.receive_datagram(datagram.payload, now)
+                # else: a record of a session that we do not have. Silence (RFC 6347 §4.1.2.7): its owner will
+                # notice by its own timers, and an answer could be used for reflection.
+            except Exception:
+                self._drop(key)
+                continue
             if peer is not None:
                 touched[key] = peer
         for key, peer in touched.items():
             self._settle(key, peer)
+
+    def _drop(self, key: tuple[int, Origin]) -> None:
+        """Give up a peer on which our own code failed: a bug there must not reach its neighbours."""
+        _log.exception("peer dropped", peer=str(key[1]), reason=Reason.INTERNAL_10)
+        self._peers.pop(key, None)
+        self._note_if_empty()
 
     def _at_gate(self, key: tuple[int, Origin], datagram: Datagram, now: float) -> Peer | None:
         """The peer that a ClientHello makes if it proves its address; else it is answered or dropped here."""
@@ -134,7 +145,11 @@ class DatagramEndpoint:
 
     def _wake(self, key: tuple[int, Origin], peer: Peer) -> None:
         if self._peers.get(key) is peer:
-            peer.resume(monotonic())
+            try:
+                peer.resume(monotonic())
+            except Exception:
+                self._drop(key)
+                return
             self._settle(key, peer)
 
     def _settle(self, key: tuple[int, Origin], peer: Peer) -> None:
@@ -158,10 +173,10 @@ class DatagramEndpoint:
         if not self._timers:
             return
         due = self._timers[0][0]
-        if self._timer is None or due < self._timer.when():
+        if self._timer is None or due < self._timer[0]:
             if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(due, self._timers_due)
+                self._timer[1].cancel()
+            self._timer = (due, self._loop.call_at(due, self._timers_due))
 
     def _timers_due(self) -> None:
         self._timer = None
@@ -173,8 +188,12 @@ class DatagramEndpoint:
                 continue
             peer.deadline = None
             wanted = peer.get_timer(now)
-            if wanted is not None and wanted <= now:
-                peer.handle_timer(now)
+            try:
+                if wanted is not None and wanted <= now:
+                    peer.handle_timer(now)
+            except Exception:
+                self._drop(key)
+                continue
             self._settle(key, peer)
         self._arm()
 
