@@ -269,13 +269,13 @@ class ExchangeLayer:
         if _is_empty(data):
             self._acknowledged(item, now)
             return
-        if item.token is None or _is_request(data):
+        if _is_request(data):
             return
         try:
             message = decode(data)
         except BadMessageError:
             return  # rejecting an acknowledgement is ignoring it (§4.2)
-        if message.token == item.token:
+        if message.token == item.token:  # never so for a response of ours
             self._end(item, now)
             self._events.append(ResponseReceived(item.exchange, message))
 

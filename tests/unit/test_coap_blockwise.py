@@ -184,6 +184,13 @@ def test_too_large_without_a_smaller_size_ends_the_request(hint: tuple[int, bool
     assert peer.layer.datagrams_to_send() == []
 
 
+def test_too_large_with_a_size_that_the_body_fits_in_ends_the_request() -> None:
+    peer = Peer(block_size=512)
+    peer.layer.send_request(write(BODY[:128]), NOW)
+    peer.respond(acknowledge(Code.REQUEST_ENTITY_TOO_LARGE, 0, False, 3))
+    assert peer.response().message.code is Code.REQUEST_ENTITY_TOO_LARGE
+
+
 @pytest.mark.parametrize(
     "code", [Code.REQUEST_ENTITY_INCOMPLETE, Code.BAD_REQUEST, Code.INTERNAL_SERVER_ERROR]
 )
@@ -320,6 +327,13 @@ def test_blocks_that_do_not_follow_each_other_break_the_transfer(second: Message
     assert peer.events() == [ExchangeFailed(exchange, FailureCause.TRANSFER_BROKEN)]
 
 
+def test_a_first_block_of_the_reserved_size_breaks_the_transfer() -> None:
+    peer = Peer()
+    exchange = peer.layer.send_request(read(), NOW)
+    peer.respond(Message(code=Code.CONTENT, payload=bytes(1024), block2=(0, True, 7)))
+    assert peer.events() == [ExchangeFailed(exchange, FailureCause.TRANSFER_BROKEN)]
+
+
 def test_a_response_body_above_the_bound_breaks_the_transfer() -> None:
     peer = Peer(body_max_bytes=128)
     exchange = peer.layer.send_request(read(), NOW)
@@ -441,6 +455,15 @@ def test_a_body_above_the_bound_is_too_large_and_told_the_bound() -> None:
     assert (answer.code, answer.opt.size1) == (Code.REQUEST_ENTITY_TOO_LARGE, 100)
 
 
+def test_a_body_of_just_the_bound_is_taken() -> None:
+    peer = Peer(body_max_bytes=100)
+    peer.ask(block1(0, True, 2, BODY[:64], size1=100))
+    peer.ask(block1(1, False, 2, BODY[64:100]))
+    assert peer.request().message.payload == BODY[:100]
+    peer.ask(write(BODY[:100]))
+    assert peer.request().message.payload == BODY[:100]
+
+
 @pytest.mark.parametrize("request_", [block1(0, True, 2, BODY[:64], size1=101), write(BODY[:101])])
 def test_a_body_that_says_it_is_too_large_is_refused_at_once(request_: Message) -> None:
     peer = Peer(body_max_bytes=100)
@@ -517,6 +540,23 @@ def test_a_block_beyond_the_end_is_a_bad_request() -> None:
     peer.sent()
     peer.ask(read(5, 2))
     assert peer.sent().code is Code.BAD_REQUEST
+    peer.ask(read())
+    peer.layer.send_response(peer.request().exchange, content(BODY[:128]), NOW)
+    peer.sent()
+    peer.ask(read(2, 2))
+    assert peer.sent().code is Code.BAD_REQUEST
+
+
+def test_a_response_kept_anew_costs_no_other_its_place() -> None:
+    peer = Peer(block_size=64)
+    paths = [str(n) for n in range(limits.COAP_BODIES_MAX)]
+    for path in [*paths, paths[-1]]:
+        peer.ask(read(code=Code.POST, path=path))
+        peer.layer.send_response(peer.request().exchange, content(), NOW)
+        peer.sent()
+    for path in paths:
+        peer.ask(read(1, 2, code=Code.POST, path=path))
+        assert peer.sent().payload == BODY[64:128]
 
 
 def test_any_block_of_a_repeatable_request_can_be_asked_and_of_another_only_while_it_is_kept() -> None:

@@ -339,6 +339,26 @@ def test_memory_of_message_ids_is_bounded_and_drops_the_oldest() -> None:
     assert len(events(exchanges)) == 1
 
 
+def test_a_message_id_that_came_again_counts_as_new_when_the_oldest_are_dropped() -> None:
+    exchanges = layer()
+
+    def receive(kind: Type, mid: int, now: float) -> int:
+        exchanges.receive_datagram(from_peer(get(), kind, mid), now)
+        delivered = events(exchanges)
+        for event in delivered:
+            exchanges.send_response(event.exchange, changed(), now)
+        return len(delivered)
+
+    for kind, mid in ((Type.CON, 1), (Type.NON, 7), (Type.CON, 2)):
+        assert receive(kind, mid, NOW) == 1
+    later = NOW + RFC7252.non_lifetime
+    assert receive(Type.NON, 7, later) == 1
+    for mid in range(1_000, 1_000 + limits.COAP_DEDUPLICATION_MAX - 1):  # 1 and 2 make room
+        assert receive(Type.CON, mid, later) == 1
+    assert receive(Type.NON, 7, later) == 0
+    assert receive(Type.CON, 2, later) == 1
+
+
 def test_a_late_answer_goes_out_separately_after_an_empty_ack() -> None:
     exchanges = layer()
     request = from_peer(get("a"), Type.CON, 7)
@@ -549,6 +569,13 @@ def test_cancel_resets_a_request_of_the_peer_that_is_not_acknowledged() -> None:
     exchanges.receive_datagram(request, NOW + 2)
     assert exchanges.datagrams_to_send() == [empty_message(Type.RST, 7)]
     assert exchanges.get_timer() is None
+
+
+def test_cancel_of_a_non_confirmable_request_sends_nothing() -> None:
+    exchanges = layer()
+    exchanges.receive_datagram(from_peer(get("a"), Type.NON, 7), NOW)
+    exchanges.cancel(request_event(exchanges).exchange, NOW)
+    assert exchanges.datagrams_to_send() == []
 
 
 def test_cancel_of_a_separate_response_stops_its_retransmission() -> None:
