@@ -82,24 +82,39 @@ def _open(path: Path, *, create: bool, read_only: bool, map_bytes: int) -> lmdb.
 
 
 def _open_tables(environment: lmdb.Environment, path: Path, *, create: bool, read_only: bool) -> Tables:
-    engine = ".".join(map(str, environment.lib_version()[:2])).encode()
-    with environment.begin(write=not read_only) as txn:
-        try:
-            tables = Tables.open(environment, txn, create=create)
-        except lmdb.NotFoundError as error:
-            raise FtcError(Reason.DATA_DIRECTORY_INCOMPATIBLE, f"{path} lacks a table: {error}") from error
-        if create:
-            txn.put(b"format", FORMAT_VERSION, db=tables.meta, overwrite=False)
-            txn.put(b"engine", engine, db=tables.meta, overwrite=False)
-        for key, expected in ((b"format", FORMAT_VERSION), (b"engine", engine)):
-            found = txn.get(key, b"", db=tables.meta)
-            if found != expected:
-                raise FtcError(
-                    Reason.DATA_DIRECTORY_INCOMPATIBLE,
-                    f"{path} has {key.decode()} {found.decode(errors='replace')!r};"
-                    f" this version reads {expected.decode()!r}",
-                )
+    try:
+        if read_only:
+            tables = Tables.open(environment, None, create=False)
+            with environment.begin() as txn:
+                _check_format(environment, txn, tables, path)
+        else:
+            with environment.begin(write=True) as txn:
+                tables = Tables.open(environment, txn, create=create)
+                if create:
+                    txn.put(b"format", FORMAT_VERSION, db=tables.meta, overwrite=False)
+                    txn.put(b"engine", _engine(environment), db=tables.meta, overwrite=False)
+                _check_format(environment, txn, tables, path)
+    except lmdb.NotFoundError as error:
+        raise FtcError(Reason.DATA_DIRECTORY_INCOMPATIBLE, f"{path} lacks a table: {error}") from error
     return tables
+
+
+def _check_format(
+    environment: lmdb.Environment, txn: lmdb.Transaction[bytes], tables: Tables, path: Path
+) -> None:
+    for key, expected in ((b"format", FORMAT_VERSION), (b"engine", _engine(environment))):
+        found = txn.get(key, b"", db=tables.meta)
+        if found != expected:
+            raise FtcError(
+                Reason.DATA_DIRECTORY_INCOMPATIBLE,
+                f"{path} has {key.decode()} {found.decode(errors='replace')!r};"
+                f" this version reads {expected.decode()!r}",
+            )
+
+
+def _engine(environment: lmdb.Environment) -> bytes:
+    """Major and minor version of LMDB: what decides the format of the file."""
+    return ".".join(map(str, environment.lib_version()[:2])).encode()
 
 
 def _sync_directory(path: Path) -> None:

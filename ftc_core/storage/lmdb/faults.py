@@ -23,7 +23,8 @@ _FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def translate(error: lmdb.Error, otherwise: Reason = Reason.INTERNAL_1) -> FtcError:
     """The FtcError for `error`: INTERNAL_2 (full), INTERNAL_5 (corrupt), else `otherwise`."""
-    if isinstance(error, _FULL) or error.code in _FULL_CODES:
+    code = getattr(error, "code", 0)  # the extension does not set it on every error that it raises
+    if isinstance(error, _FULL) or code in _FULL_CODES:
         reason = Reason.INTERNAL_2
     elif isinstance(error, _CORRUPT):
         reason = Reason.INTERNAL_5

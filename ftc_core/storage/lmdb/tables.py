@@ -93,8 +93,13 @@ class Tables:
         return [field.name for field in fields(cls)]
 
     @classmethod
-    def open(cls, environment: lmdb.Environment, txn: lmdb.Transaction[bytes], *, create: bool) -> Self:
-        """Every table; with `create`, those missing are made in `txn`. Raises lmdb.NotFoundError."""
+    def open(
+        cls, environment: lmdb.Environment, txn: lmdb.Transaction[bytes] | None, *, create: bool
+    ) -> Self:
+        """Every table; with `create`, those missing are made in `txn`. Raises lmdb.NotFoundError.
+
+        A read-only environment takes no `txn`: handles opened in a reading one end with it.
+        """
         return cls(*(environment.open_db(name.encode(), txn=txn, create=create) for name in cls.names()))
 
 
