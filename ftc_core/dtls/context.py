@@ -32,6 +32,11 @@ __all__ = ["ConnectionOwner", "PrivateKey", "client_context", "new_connection", 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 _DTLS_1_2 = 0xFEFD
+_OP_NO_ENCRYPT_THEN_MAC = 1 << 19
+"""SSL_OP_NO_ENCRYPT_THEN_MAC of openssl/ssl.h, which pyOpenSSL does not name. Under encrypt-then-MAC (RFC
+7366, CBC suites only) OpenSSL answers one forged record with a fatal alert (openssl/openssl#24972, open), so
+that anybody who can forge a source address could end a session. RFC 6347 §4.1.2.7 wants such records dropped,
+and without encrypt-then-MAC they are."""
 
 _SUITES = (
     # Ours are in the order in which we would choose; the server follows the client's order, which on a small
@@ -51,6 +56,7 @@ _OPTIONS = (
     | SSL.OP_NO_TICKET
     # Otherwise OpenSSL asks the memory BIO for the path MTU and falls to 256-byte fragments.
     | SSL.OP_NO_QUERY_MTU
+    | _OP_NO_ENCRYPT_THEN_MAC
 )
 
 
