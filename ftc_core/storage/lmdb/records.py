@@ -32,22 +32,22 @@ class Codec(Generic[T]):
 
     def __init__(self, record_type: Any, version: int) -> None:
         self._decode = msgspec.msgpack.Decoder(record_type).decode
-        self._version: Final = bytes((version,))
-        self._name: Final = str(record_type)
+        self._version = version
+        self._name = str(record_type)
 
     def encode(self, record: T) -> bytes:
         """The bytes to store."""
-        return self._version + _ENCODER.encode(record)
+        return bytes((self._version,)) + _ENCODER.encode(record)
 
     def decode(self, stored: bytes) -> T:
         """The record in `stored`. Raises FtcError INTERNAL_5 if it cannot be one."""
-        if stored[:1] != self._version:
-            raise corrupt(f"{self._name} of version {stored[:1].hex() or 'none'}")
         try:
-            record: T = self._decode(stored[1:])
-        except msgspec.MsgspecError as error:
+            if stored[0] == self._version:
+                record: T = self._decode(stored[1:])
+                return record
+        except (IndexError, msgspec.MsgspecError) as error:
             raise corrupt(f"{self._name}: {error}") from error
-        return record
+        raise corrupt(f"{self._name} of version {stored[0]}")
 
 
 ACCOUNT: Final[Codec[Account]] = Codec(Account, 1)

@@ -128,12 +128,11 @@ class LmdbView:
 
     def find_enrollments(self, fingerprints: Sequence[bytes]) -> list[Enrollment | None]:
         get, table, decode = self._txn.get, self._tables.enrollments, records.ENROLLMENT.decode
-        return [
-            decode(stored)
-            if len(fingerprint) == FINGERPRINT_BYTES and (stored := get(fingerprint, None, table)) is not None
-            else None
-            for fingerprint in fingerprints
-        ]
+        found: list[Enrollment | None] = []
+        for fingerprint in fingerprints:  # a loop: most callers ask for one, and a comprehension is a call
+            stored = get(fingerprint, None, table) if len(fingerprint) == FINGERPRINT_BYTES else None
+            found.append(None if stored is None else decode(stored))
+        return found
 
     def list_enrollments(self, account_id: str, *, after: str | None, limit: int) -> list[Enrollment]:
         page = self._page_of(self._tables.enrollments_by_account, account_id, after, limit)
