@@ -50,6 +50,10 @@ class _OptionRule(msgspec.Struct, frozen=True):
     repeatable: bool = False
 
 
+_QUERY_MAX_BYTES = 1_034
+"""RFC 7252 says 255. An endpoint name may have 256, and one that is too long is to be told so with 4.00; the
+4.02 of an option that is not understood would make a widely used client give up for good."""
+
 # Lengths and repeatability: RFC 7252 §5.10 table 4, RFC 7959 §6, RFC 7641 §2. What is not here is not
 # understood: If-Match and If-None-Match (no conditional requests), Proxy-* (no proxy), OSCORE, Q-Block.
 _RULES = {
@@ -63,7 +67,7 @@ _RULES = {
         _OptionRule(OptionNumber.URI_PATH, 0, 255, repeatable=True),
         _OptionRule(OptionNumber.CONTENT_FORMAT, 0, 2),
         _OptionRule(OptionNumber.MAX_AGE, 0, 4),
-        _OptionRule(OptionNumber.URI_QUERY, 0, 255, repeatable=True),
+        _OptionRule(OptionNumber.URI_QUERY, 0, _QUERY_MAX_BYTES, repeatable=True),
         _OptionRule(OptionNumber.ACCEPT, 0, 2),
         _OptionRule(OptionNumber.LOCATION_QUERY, 0, 255, repeatable=True),
         _OptionRule(OptionNumber.BLOCK2, 0, 3),

@@ -137,7 +137,7 @@ class BootstrapDriver:
 
     def _completed(self, effect: Completed) -> None:
         self._service.bootstrapped(effect.account_id, effect.device_id)
-        _log.info(
+        _log.debug(
             "bootstrapped",
             device=effect.device_id,
             account=effect.account_id,

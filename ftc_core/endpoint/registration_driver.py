@@ -106,7 +106,7 @@ class RegistrationDriver:
     def _registered(self, exchange: int, outcome: Outcome) -> None:
         self._keep_for_lifetime(outcome)
         self._session.registered(exchange, self._identity.device_id, self._identity.account_id)
-        _log.info(
+        _log.debug(
             "registered",
             device=self._identity.device_id,
             account=self._identity.account_id,
@@ -120,7 +120,7 @@ class RegistrationDriver:
     def _deregistered(self, exchange: int, outcome: Outcome) -> None:
         self._patience_s = IDLE_TIMEOUT_S
         self._session.deregistered(exchange)
-        _log.info("deregistered", device=self._identity.device_id, account=self._identity.account_id)
+        _log.debug("deregistered", device=self._identity.device_id, account=self._identity.account_id)
 
     def _keep_for_lifetime(self, outcome: Outcome) -> None:
         if isinstance(outcome, Created) and outcome.device is not None:

@@ -68,6 +68,7 @@ class UdpSocket:
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         self._sock = sock
+        self._buffer = bytearray(DATAGRAM_MAX_BYTES)
         self.dropped_sends = 0
         self.truncated = 0
 
@@ -81,10 +82,11 @@ class UdpSocket:
 
     def receive(self, limit: int) -> Iterator[Datagram]:
         """Up to `limit` datagrams that are here now; oversized or truncated ones are counted and skipped."""
-        receive = self._sock.recvmsg
+        # Into one buffer: a fresh one of the largest size for every small datagram costs more than the call.
+        receive, buffer, view = self._sock.recvmsg_into, (self._buffer,), memoryview(self._buffer)
         for _ in range(limit):
             try:
-                payload, control, flags, remote = receive(DATAGRAM_MAX_BYTES, _CONTROL_BYTES)
+                size, control, flags, remote = receive(buffer, _CONTROL_BYTES)
             except BlockingIOError:
                 return
             except OSError:
@@ -93,7 +95,7 @@ class UdpSocket:
             if flags & socket.MSG_TRUNC:
                 self.truncated += 1
                 continue
-            yield Datagram(payload, Origin(remote, tuple(map(_reply_control, control))))
+            yield Datagram(bytes(view[:size]), Origin(remote, tuple(map(_reply_control, control))))
 
     def send(self, payload: bytes, origin: Origin) -> None:
         """Send one datagram to where `origin` came from, from the address it was sent to."""

@@ -7,15 +7,16 @@ import click
 from ftc_grpc.cli import devices
 from ftc_grpc.cli.accounts import account, key
 from ftc_grpc.cli.certificates import cert
+from ftc_grpc.cli.demo import demo
 from ftc_grpc.cli.enrollments import enrollment
 
 __all__ = ["register"]
 
 
 def register(root: click.Group) -> None:
-    """Add `account`, `key`, `cert`, `enrollment`, and to the group `device` the verbs `show` and `list`."""
-    for group in (account, key, cert, enrollment):
-        root.add_command(group)
+    """Add `account`, `key`, `cert`, `enrollment`, `demo`; to the group `device` the verbs `show` and `list`."""
+    for command in (account, key, cert, enrollment, demo):
+        root.add_command(command)
     device = root.commands.get("device")
     if not isinstance(device, click.Group):
         device = click.Group("device", help="Look at claimed devices.")
