@@ -14,7 +14,7 @@ __all__ = ["register"]
 
 
 def register(root: click.Group) -> None:
-    """Add `account`, `key`, `cert`, `enrollment`, `demo`; to the group `device` the verbs `show` and `list`."""
+    """Add `account`, `key`, `cert`, `enrollment`, `demo`; to the group `device`, `show` and `list`."""
     for command in (account, key, cert, enrollment, demo):
         root.add_command(command)
     device = root.commands.get("device")

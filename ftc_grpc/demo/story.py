@@ -46,7 +46,7 @@ LIFETIME_S = 600
 
 @dataclass(frozen=True)
 class Turn:
-    """One line of the timeline: seconds since the start, what happened, and how long it took (ms), if it did."""
+    """One line of the timeline: seconds since the start, what happened, and the ms that it took, if any."""
 
     at_s: float
     text: str
@@ -209,10 +209,8 @@ class Story:
         assert credentials is not None  # noqa: S101 - it was claimed before
         began = monotonic()
         refused = await device.register(credentials, lifetime=LIFETIME_S)
-        if (
-            not isinstance(refused, OperationFailed)
-            or refused.code != CATALOGUE[Reason.CREDENTIALS_RELEASED].coap
-        ):
+        expected = CATALOGUE[Reason.CREDENTIALS_RELEASED].coap
+        if not isinstance(refused, OperationFailed) or refused.code != expected:
             raise FtcError(Reason.INTERNAL_10, f"{name} could still register with its old credentials")
         self._say(f'{name} registers with its old credentials: {refused.code} "{refused.text}"', since=began)
         device.bundle.factory_reset()
