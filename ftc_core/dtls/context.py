@@ -126,9 +126,6 @@ def _context(
     context.set_options(_OPTIONS)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 15 KiB less per idle association
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_session_id(
-        b"ftc"
-    )  # without one, an offer to resume fails the handshake instead of being declined
     context.use_certificate(leaf)
     for certificate in intermediates:
         context.add_extra_chain_cert(certificate)

@@ -24,9 +24,9 @@ __all__ = [
 HEADER_BYTES = 13
 """type 1, version 2, epoch 2, sequence number 6, length 2 (RFC 6347 §4.1)."""
 DATAGRAM_PROCESSED_MAX_BYTES = HEADER_BYTES + 2**14
-"""Larger datagrams are dropped. A memory BIO is a byte stream, and `DTLSv1_listen` takes at most this much
-of it per call: the rest of a larger datagram would stand in front of the next one. No record of a CoAP
-session comes near it."""
+"""Larger datagrams are dropped, by the gate and by associations. A memory BIO is a byte stream, and
+`DTLSv1_listen` takes at most this much of it per call: the rest of a larger datagram would stand in front of
+the next one. No record of a CoAP session comes near it."""
 
 ALERT = 21
 _HANDSHAKE = 22

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import crypto
 
 from ftc_core.dtls.alert import Alert
 from ftc_core.dtls.association import ApplicationData, CloseCause, Closed, HandshakeCompleted
@@ -17,6 +18,7 @@ from ftc_core.dtls.context import client_context
 from ftc_core.dtls.cookie import Proven, Reply
 from ftc_core.dtls.record import is_client_hello
 from ftc_core.dtls.trust import PathRefused, VerifiedPath
+from ftc_core.dtls.verification import PeerVerification
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import HANDSHAKE_MAX_BYTES, HANDSHAKE_MAX_DATAGRAMS, HANDSHAKE_TIMEOUT_S
 from tests.certificates import Credential, Manufacturer, now
@@ -197,6 +199,14 @@ def test_a_verdict_about_another_certificate_does_not_count(manufacturer: Manufa
     pair = Pair(client_for(manufacturer.device("dev-1")), lambda chain: other).run()
     assert pair.server_events == [Closed(CloseCause.UNVERIFIED)]
     assert not pair.client.established  # our Finished was not sent
+
+
+def test_a_second_walk_over_a_chain_gets_no_second_verdict(manufacturer: Manufacturer) -> None:
+    verification = PeerVerification(device_verifier(manufacturer))
+    leaf = crypto.X509.from_cryptography(manufacturer.device("dev-1").certificate)
+    assert verification.walk_certificate(leaf, 0, passed=False)
+    assert verification.walk_certificate(leaf, 0, passed=True)
+    assert not verification.walk_certificate(leaf, 0, passed=True)
 
 
 def test_a_client_refuses_a_server_of_another_ca(manufacturer: Manufacturer) -> None:

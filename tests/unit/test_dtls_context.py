@@ -8,6 +8,7 @@ from OpenSSL import SSL
 
 from ftc_core.dtls.association import CloseCause, HandshakeCompleted
 from ftc_core.dtls.context import client_context, server_context
+from ftc_core.dtls.record import split_records
 from ftc_core.errors import FtcError, Reason
 from tests.certificates import Manufacturer
 from tests.dtls_pair import Pair, client_for, device_verifier, server_authority, server_credential
@@ -110,6 +111,19 @@ def test_the_server_gives_out_no_session_to_resume(manufacturer: Manufacturer) -
     server_hello = next(datagram for direction, datagram in pair.sent[3:] if direction == "to client")
     session_id_length = server_hello[13 + 12 + 2 + 32]
     assert session_id_length == 0
+
+
+def test_a_client_that_asks_for_a_ticket_gets_none(manufacturer: Manufacturer) -> None:
+    """RFC 5077 §3.3: a NewSessionTicket (handshake type 4) would come in the server's last flight."""
+    device = manufacturer.device("device")
+    context = _bare_client_context()
+    context.use_certificate(device.certificate)
+    context.use_privatekey(device.private_key)
+    pair = Pair(context, device_verifier(manufacturer)).run()
+    assert pair.accepted.established
+    records = [one for to, datagram in pair.sent if to == "to client" for one in split_records(datagram)]
+    plaintext_messages = [one[13] for one in records if one[0] == 22 and one[3:5] == b"\x00\x00"]
+    assert plaintext_messages == [3, 2, 11, 12, 13, 14]
 
 
 def test_the_server_names_no_ca_in_its_certificate_request(manufacturer: Manufacturer) -> None:

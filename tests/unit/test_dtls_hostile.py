@@ -13,7 +13,7 @@ from OpenSSL import SSL
 
 from ftc_core.dtls.association import Closed
 from ftc_core.dtls.cookie import Rejected
-from ftc_core.dtls.record import split_records
+from ftc_core.dtls.record import DATAGRAM_PROCESSED_MAX_BYTES, split_records
 from tests.certificates import Manufacturer
 from tests.dtls_pair import ADDRESS, Pair, client_for, device_verifier, gate
 
@@ -240,6 +240,15 @@ def test_no_garbage_swallows_the_next_datagram(size: int, manufacturer: Manufact
     ):
         pair.to_server((start + chance.randbytes(size))[:size])
         still_works(pair)
+
+
+def test_a_datagram_larger_than_any_record_is_dropped_whole(manufacturer: Manufacturer) -> None:
+    pair = established(manufacturer)
+    pair.client.send(b"with a tail")
+    (datagram,) = pair.client.datagrams_to_send()
+    pair.to_server(datagram + bytes(DATAGRAM_PROCESSED_MAX_BYTES))
+    assert pair.server_received() == []
+    still_works(pair)
 
 
 def test_a_truncated_datagram_does_not_swallow_the_next(manufacturer: Manufacturer) -> None:

@@ -441,6 +441,13 @@ def test_a_weak_intermediate_key_is_refused_and_one_above_the_anchor_is_not() ->
     assert isinstance(judge(chain, lower), VerifiedPath)
 
 
+def test_an_anchor_is_not_held_to_the_profile_of_what_it_issues() -> None:
+    """RFC 5280 §6.1: the anchor is no part of the path. What may be uploaded as a CA is decided there."""
+    root = Manufacturer("Root", key=ec.generate_private_key(ec.SECP224R1()))
+    lower = Manufacturer("Lower", issuer=root)
+    assert isinstance(judge(chain_of(lower.device("dev-1")), root), VerifiedPath)
+
+
 def test_a_sha_1_signature_is_refused(manufacturer: Manufacturer) -> None:
     verdict = judge([make_plain(manufacturer, digest="sha1")], manufacturer)
     assert verdict == PathRefused(Alert.BAD_CERTIFICATE, "leaf: signature hash is sha1")
