@@ -8,7 +8,7 @@ only handshakes at OpenSSL's security level 0. What that level would have allowe
 exact suite list (forward secrecy and client authentication in each; no anonymous, null or RSA key exchange),
 by the fixed version and by `profile`. What we cannot keep out, for pyOpenSSL has no setting for signature
 schemes, is a SHA-1 signature inside the handshake itself (ServerKeyExchange, CertificateVerify) if the peer
-offers nothing better; to abuse one, a second pre-image would have to be found while the handshake waits.
+offers nothing better; to abuse one, a collision would have to be found while the handshake waits.
 
 A Context is shared by all connections and fixed once the first exists, so its callbacks hand every question
 to the connection's owner, which is the connection's app data (`ConnectionOwner`).
