@@ -10,31 +10,39 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import grpc
+import pytest
+
 from ftc_core.application import accounts
 from ftc_core.application.authentication import BootstrappedOperator, Principal, bootstrap_operator
 from ftc_core.application.context import ApplicationContext, WriteOptions, utc_now
 from ftc_core.credentials.pki import create_authority, create_server_identity
 from ftc_core.domain.account import Account, Role
+from ftc_core.errors import FtcError
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.group_commit import GroupCommit
 from ftc_grpc.client import ApiClient
 from ftc_grpc.interceptors.call_log import CallRecord
 from ftc_grpc.server import ApiServer
+from ftc_grpc.status import status_code
 
 __all__ = ["Tenant", "TestApi", "running_api"]
 
 PEPPER = bytes(range(32))
 T = TypeVar("T")
+Request = TypeVar("Request")
+Response = TypeVar("Response")
 
 
 class Tenant:
-    """An account and its ADMIN key."""
+    """An account and a client with its ADMIN key."""
 
-    def __init__(self, account: Account, api_key: str) -> None:
-        self.account = account
-        self.api_key = api_key
+    def __init__(self, account: Account, api_key: str, client: ApiClient) -> None:
+        self.id = account.id
         self.name = f"accounts/{account.id}"
+        self.api_key = api_key
+        self.client = client
 
 
 class TestApi:
@@ -87,7 +95,8 @@ class TestApi:
                 self.context, caller, accounts.NewAccount(display_name=display_name), WriteOptions()
             )
         )
-        return Tenant(account, self.key(account.id, Role.ADMIN))
+        api_key = self.key(account.id, Role.ADMIN)
+        return Tenant(account, api_key, self.client(api_key))
 
     def key(self, account_id: str, role: Role, expires_at: datetime | None = None) -> str:
         """A new key of an account."""
@@ -96,6 +105,22 @@ class TestApi:
         issued = self.run(accounts.create_api_key(self.context, caller, new, WriteOptions()))
         assert issued.secret
         return issued.secret
+
+    def refused(
+        self,
+        client: ApiClient,
+        method: grpc.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+    ) -> FtcError:
+        """The error of a call that must fail, change nothing, and bear the catalogue's status code."""
+        before = self.revision()
+        with pytest.raises(FtcError) as caught:
+            client.call(method, request)
+        assert self.revision() == before
+        cause = caught.value.__cause__
+        assert isinstance(cause, grpc.Call)
+        assert cause.code() is status_code(caught.value)
+        return caught.value
 
     def revision(self) -> int:
         """The store's revision: unchanged if nothing was written."""

@@ -24,14 +24,15 @@ def to_json_object(message: Message) -> dict[str, Any]:
 
 
 def print_resource(message: Message, *, as_json: bool) -> None:
-    """One resource: each field that is set on a line of its own, or one JSON object."""
+    """One resource: a line for each field that is set and fits on one, or one JSON object."""
     if as_json:
         click.echo(json.dumps(to_json_object(message), indent=2))
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in to_json_object(message).items():
-        if value not in ("", None):
-            table.add_row(name, _text(value).rstrip())
+        text = _text(value)
+        if text and "\n" not in text:  # PEM is for programs
+            table.add_row(name, text)
     _console().print(table)
 
 
@@ -59,7 +60,8 @@ def _text(value: object) -> str:
 
 
 def _console() -> Console:
-    console = Console(highlight=False, markup=False)
+    # Plain text: rich would show the octet in "…:AB:…" as an emoji.
+    console = Console(emoji=False, highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
     return console

@@ -1,0 +1,197 @@
+"""The server as such: error details on the wire, health, reflection, limits, start and stop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_status import rpc_status
+
+from ftc_core.application.context import ApplicationContext, utc_now
+from ftc_core.credentials.pki import create_authority
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import RPC_MESSAGE_MAX_BYTES
+from ftc_core.storage.port import Outcome, Submission
+from ftc_grpc._gen.ftc.v1.account_pb2 import Account
+from ftc_grpc._gen.ftc.v1.account_service_pb2 import CreateAccountRequest, GetAccountRequest
+from ftc_grpc._gen.ftc.v1.account_service_pb2_grpc import AccountServiceStub
+from ftc_grpc.client import ApiClient
+from ftc_grpc.server import SERVICES, ApiServer
+from tests.api import TestApi, running_api
+
+
+@pytest.fixture
+def own_api(tmp_path: Path) -> Iterator[TestApi]:
+    """An API that the test may stop or break."""
+    with running_api(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def channel(api: TestApi) -> Iterator[grpc.Channel]:
+    """A channel without a key."""
+    with grpc.secure_channel(api.endpoint, grpc.ssl_channel_credentials(api.ca_pem)) as raw:
+        yield raw
+
+
+def call(channel: grpc.Channel, request: CreateAccountRequest, key: str) -> grpc.Call:
+    """The failed call."""
+    with pytest.raises(grpc.RpcError) as caught:
+        AccountServiceStub(channel).CreateAccount(
+            request, metadata=(("authorization", f"Bearer {key}"),), timeout=10
+        )
+    assert isinstance(caught.value, grpc.Call)
+    return caught.value
+
+
+def test_error_carries_its_reason_and_the_field(api: TestApi, channel: grpc.Channel) -> None:
+    failed = call(channel, CreateAccountRequest(account=Account()), api.operator.secret)
+
+    status = rpc_status.from_call(failed)
+    assert status is not None
+    assert failed.code() is grpc.StatusCode.INVALID_ARGUMENT
+    info, bad_request = ErrorInfo(), BadRequest()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(bad_request)
+    assert (info.reason, info.domain) == ("FIELD_REQUIRED", "ftc")
+    assert info.metadata["action"] == "Set the field."
+    assert [violation.field for violation in bad_request.field_violations] == ["account.display_name"]
+
+
+class BrokenCommit:
+    """A commit with a bug."""
+
+    async def execute(self, submission: Submission) -> Outcome:
+        raise ZeroDivisionError("secret detail")
+
+
+def test_unforeseen_exception_is_internal_error_10_and_tells_nothing(
+    own_api: TestApi, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    object.__setattr__(own_api.context, "commit", BrokenCommit())
+    operator = own_api.client()
+
+    request = CreateAccountRequest(account=Account(display_name="x"))
+    with caplog.at_level(logging.ERROR):
+        error = own_api.refused(operator, operator.accounts.CreateAccount, request)
+
+    assert (error.reason, error.message) == (Reason.INTERNAL_10, "Internal error #10")
+    assert isinstance(error.__cause__, grpc.RpcError)
+    assert "secret detail" not in str(error.__cause__)
+    assert "secret detail" in capsys.readouterr().out + caplog.text
+    assert own_api.records[-1].outcome == "INTERNAL_10"
+
+
+def test_every_service_is_healthy_while_serving(channel: grpc.Channel) -> None:
+    health = health_pb2_grpc.HealthStub(channel)
+    serving = health_pb2.HealthCheckResponse.SERVING
+
+    for service in ("", *SERVICES):
+        assert health.Check(health_pb2.HealthCheckRequest(service=service), timeout=10).status == serving
+    listed = health.List(health_pb2.HealthListRequest(), timeout=10)
+    assert set(listed.statuses) == {"", *SERVICES}
+    with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+        health.Check(health_pb2.HealthCheckRequest(service="ftc.v1.Nothing"), timeout=10)
+
+
+def test_stop_says_not_serving_first_and_lets_running_calls_end(own_api: TestApi) -> None:
+    with grpc.secure_channel(own_api.endpoint, grpc.ssl_channel_credentials(own_api.ca_pem)) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=10)
+        status = health_pb2.HealthCheckResponse
+        assert next(watch).status == status.SERVING
+
+        own_api.run(own_api.server.stop(0.2))
+
+        assert next(watch).status == status.NOT_SERVING
+
+
+def test_reflection_describes_every_service_without_a_key(channel: grpc.Channel) -> None:
+    reflection = ProtoReflectionDescriptorDatabase(channel)
+
+    listed = reflection.get_services()
+    assert {*SERVICES, "grpc.health.v1.Health"} <= set(listed)
+    file = reflection.FindFileContainingSymbol("ftc.v1.AccountService")
+    assert file.name == "ftc/v1/account_service.proto"
+
+
+def test_message_above_the_limit_is_refused(api: TestApi, channel: grpc.Channel) -> None:
+    request = CreateAccountRequest(account=Account(display_name="x" * RPC_MESSAGE_MAX_BYTES))
+
+    assert call(channel, request, api.operator.secret).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_metadata_above_the_limit_is_refused_and_the_next_call_is_served(
+    api: TestApi, channel: grpc.Channel
+) -> None:
+    stub = AccountServiceStub(channel)
+    key = ("authorization", f"Bearer {api.operator.secret}")
+
+    with pytest.raises(grpc.RpcError, match="RESOURCE_EXHAUSTED"):
+        stub.GetAccount(
+            GetAccountRequest(),
+            metadata=(
+                key,
+                ("x", "y" * 20_000),
+            ),
+            timeout=10,
+        )
+
+    assert stub.GetAccount(GetAccountRequest(), metadata=(key,), timeout=10).id
+
+
+def test_garbage_instead_of_a_message_is_the_caller_s_error_alone(
+    api: TestApi, channel: grpc.Channel
+) -> None:
+    method = channel.unary_unary("/ftc.v1.AccountService/CreateAccount", None, None)
+
+    with pytest.raises(grpc.RpcError):
+        method(b"\xff\xff\xff", metadata=(("authorization", f"Bearer {api.operator.secret}"),), timeout=10)
+
+    operator = api.client()
+    assert operator.call(operator.accounts.GetAccount, GetAccountRequest()).id
+
+
+def test_client_without_tls_or_with_another_ca_gets_nothing(api: TestApi, own_api: TestApi) -> None:
+    with grpc.insecure_channel(api.endpoint) as plain, pytest.raises(grpc.RpcError, match="UNAVAILABLE"):
+        AccountServiceStub(plain).GetAccount(GetAccountRequest(), timeout=10)
+    with (
+        ApiClient(api.endpoint, api_key=api.operator.secret, ca_pem=own_api.ca_pem) as stranger,
+        pytest.raises(FtcError) as caught,
+    ):
+        stranger.call(stranger.accounts.GetAccount, GetAccountRequest())
+    assert caught.value.reason is Reason.API_UNREACHABLE
+
+
+def test_port_in_use_is_one_clear_error(api: TestApi) -> None:
+    async def start_another(context: ApplicationContext) -> None:
+        identity = create_authority("Another", now=utc_now())
+        server = ApiServer(
+            context, certificate_pem=identity.certificate_pem, private_key_pem=identity.private_key_pem
+        )
+        try:
+            await server.start(api.endpoint)
+        finally:
+            await server.stop(0)
+
+    with pytest.raises(FtcError, match=f"cannot listen on {api.endpoint}") as caught:
+        api.run(start_another(api.context))
+
+    assert caught.value.reason is Reason.PORT_IN_USE
+
+
+def test_many_calls_at_once_are_all_answered(api: TestApi) -> None:
+    operator = api.client()
+    futures = [
+        operator.accounts.CreateAccount.future(
+            CreateAccountRequest(account=Account(display_name=f"Crowd {index}")), timeout=20
+        )
+        for index in range(200)
+    ]
+
+    assert len({future.result().id for future in futures}) == 200
