@@ -16,7 +16,7 @@ from ftc_core.device.powered import PoweredDevice
 from ftc_core.device.registration import OperationFailed
 from ftc_core.device.retry import Reaction, after_bootstrap, backoff_s
 from ftc_core.device.runner import RegisteredDevice
-from ftc_core.errors import FtcError, Reason
+from ftc_core.errors import CATALOGUE, FtcError, Reason
 from ftc_core.limits import COAP_BLOCK_SIZE
 
 __all__ = ["register"]
@@ -111,7 +111,7 @@ async def _bootstrap(powered: PoweredDevice) -> LwM2MCredentials:
         click.echo(f"  {took}  {step.name} {step.code}".rstrip())
     if isinstance(outcome, BootstrapFailed):
         raise FtcError(
-            Reason.DEVICE_REFUSED,
+            _reason_of(outcome.text),
             f"{outcome.code} {outcome.text}".strip(),
             metadata={"reaction": after_bootstrap(outcome.code)},
         )
@@ -119,6 +119,11 @@ async def _bootstrap(powered: PoweredDevice) -> LwM2MCredentials:
     assert credentials is not None  # noqa: S101 - the bootstrap has just stored them
     click.echo(f"claimed by account {credentials.account_id} as device {credentials.device_id}")
     return credentials
+
+
+def _reason_of(text: str) -> Reason:
+    """The reason behind a server's diagnostic text, so that the advice fits; a device has the text alone."""
+    return next((reason for reason, spec in CATALOGUE.items() if spec.text == text), Reason.DEVICE_REFUSED)
 
 
 async def _stay(device: RegisteredDevice, lifetime: int) -> None:

@@ -9,6 +9,7 @@ and replaces it only once proven (RFC 6347 §4.2.8).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 from collections.abc import Callable, Sequence
@@ -71,10 +72,11 @@ class DatagramEndpoint:
         """Admit nobody new, let live sessions finish for `grace_s` seconds, then close the rest."""
         self._draining = True
         self._note_if_empty()
-        try:
-            await asyncio.wait_for(self._empty.wait(), grace_s)
-        except TimeoutError:
-            _log.warning("sessions cut off", count=len(self._peers))
+        if grace_s > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), grace_s)
+        if self._peers:
+            _log.info("sessions cut off", count=len(self._peers))
         for key, peer in list(self._peers.items()):
             peer.close(monotonic())
             self._settle(key, peer)
