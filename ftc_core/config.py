@@ -23,7 +23,7 @@ CONFIG_FILE_VARIABLE = "FTC_CONFIG"
 """The environment variable that names another file."""
 
 _ENVIRONMENT_PREFIX = "FTC_"
-_CLIENT_VARIABLES = frozenset({"FTC_API_KEY", "FTC_CA", "FTC_ENDPOINT"})
+_CLIENT_VARIABLES = frozenset({"FTC_API_KEY", "FTC_API_KEY_FILE", "FTC_CA", "FTC_ENDPOINT"})
 """Variables of the API client commands: none of the server's business."""
 
 

@@ -13,7 +13,6 @@ import structlog
 
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.enrollments import expire_enrollments
-from ftc_core.errors import FtcError
 
 __all__ = ["SWEEP_INTERVAL_S", "sweep_forever"]
 
@@ -29,6 +28,6 @@ async def sweep_forever(context: ApplicationContext, interval_s: float = SWEEP_I
         try:
             if removed := await expire_enrollments(context):
                 _log.info("enrollments expired", count=removed)
-        except FtcError as error:
-            _log.warning("expiry sweep failed", reason=error.reason.value, error=error.message)
+        except Exception as error:
+            _log.error("expiry sweep failed", exc_info=error)
         await asyncio.sleep(interval_s)
