@@ -1,4 +1,4 @@
-"""One instance and one fleet for the whole run; an account and a device for each test that asks."""
+"""One instance, one fleet and their owner for the whole run; a device of its own for each test."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ def fleet(instance: Instance, tmp_path_factory: pytest.TempPathFactory) -> Fleet
     return provision(instance, tmp_path_factory.mktemp("factory"))
 
 
+@pytest.fixture(scope="session")
+def owner(instance: Instance, fleet: Fleet) -> Account:
+    """The account that trusts the fleet's CA."""
+    account = instance.create_account("Fleet owner")
+    account.upload_ca(fleet.ca)
+    return account
+
+
 @pytest.fixture
 def device(fleet: Fleet) -> Device:
     """A device that no other test has used."""
@@ -29,12 +37,5 @@ def device(fleet: Fleet) -> Device:
 
 @pytest.fixture
 def account(instance: Instance, request: pytest.FixtureRequest) -> Account:
-    """A new account."""
+    """A new account, for tests that bring a CA of their own."""
     return instance.create_account(request.node.name[:100])
-
-
-@pytest.fixture
-def owner(account: Account, fleet: Fleet) -> Account:
-    """A new account that trusts the fleet's CA."""
-    account.upload_ca(fleet.ca)
-    return account

@@ -14,11 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from ftc_core.domain.identity import format_enrollment_id
+
 __all__ = ["BIN", "Account", "Instance", "ftc", "running_instance"]
 
 BIN = Path(sys.executable).parent
 """Where the programs of this environment are: `ftc`, `buf`."""
 
+_ENDPOINTS = ("bootstrap", "lwm2m", "grpc")
 _START_SECONDS = 30.0
 _STOP_SECONDS = 30.0
 _COMMAND_SECONDS = 30.0
@@ -45,7 +51,7 @@ def _clean_environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Account:
-    """One account of an instance, seen with its own ADMIN key."""
+    """One account of an instance, and its own ADMIN key."""
 
     instance: Instance
     id: str
@@ -61,12 +67,13 @@ class Account:
 
     def enroll(self, certificate: Path) -> None:
         """Put the device that has this certificate on the enrollment list."""
-        self.ftc("enrollment", "create", ftc("enrollment-id", certificate).split()[0])
+        fingerprint = x509.load_pem_x509_certificate(certificate.read_bytes()).fingerprint(hashes.SHA256())
+        self.ftc("enrollment", "create", format_enrollment_id(fingerprint))
 
-    def devices(self) -> list[dict[str, Any]]:
-        """Every device of the account."""
-        devices: list[dict[str, Any]] = self.ftc("device", "list")
-        return devices
+    def devices_named(self, endpoint_name: str) -> list[dict[str, Any]]:
+        """The account's devices of this endpoint name: one, or none."""
+        devices = self.ftc("device", "list", "--limit", "1000")
+        return [device for device in devices if device["endpoint_name"] == endpoint_name]
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def running_instance(data_directory: Path) -> Iterator[Instance]:
     """Serve a new data directory on free loopback ports; at the end, SIGTERM must make it exit with 0."""
     ftc("init", "--data-dir", data_directory)
     arguments = ["serve", "--data-dir", str(data_directory), "--workers", "2"]
-    for endpoint in ("bootstrap", "lwm2m", "grpc", "metrics"):
+    for endpoint in _ENDPOINTS:
         arguments += [f"--{endpoint}-listen", "127.0.0.1:0"]
     log = data_directory / "serve.log"
     with log.open("wb") as output:
@@ -136,5 +143,4 @@ def _wait_until_ready(process: subprocess.Popen[bytes], endpoints: Path, log: Pa
         assert time.monotonic() < deadline, f"ftc serve is not ready: {log.read_text()}"
         time.sleep(0.05)
     addresses = json.loads(endpoints.read_text())
-    names = ("bootstrap", "lwm2m", "grpc", "metrics")
-    return {name: int(addresses[name][0].rpartition(":")[2]) for name in names}
+    return {name: int(addresses[name][0].rpartition(":")[2]) for name in _ENDPOINTS}

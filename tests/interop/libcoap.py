@@ -18,6 +18,7 @@ Library = Literal["openssl", "gnutls"]
 LIBRARIES: tuple[Library, ...] = ("openssl", "gnutls")
 
 _ANSWER = re.compile(r"^v:1 t:(?:ACK|CON|NON) c:([245]\.\d\d) .*?\[.*?\](?: :: '(.*)')?$", re.MULTILINE)
+_DROPPED = re.compile(r"Packet (\d+) dropped$", re.MULTILINE)
 _ALERT = re.compile(r"alert read:fatal:(?P<openssl>.+)$|Alert '(?P<gnutls>\d+)':", re.MULTILINE)
 _ALERT_NUMBERS = {"handshake failure": 40, "bad certificate": 42, "certificate expired": 45, "unknown CA": 48}
 _ANSWER_SECONDS = 15
@@ -72,6 +73,7 @@ def request(
         timeout=2 * _ANSWER_SECONDS,
         check=False,
     )
+    assert [int(number) for number in _DROPPED.findall(done.stdout)] == sorted(lose), done.stdout
     answer = _ANSWER.search(done.stdout)
     if answer is None:
         raise NoAnswerError(done.stdout)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 from tests.interop.instance import BIN, Account, Instance
 
@@ -66,9 +69,26 @@ def test_enrollment_is_created_and_read_back(account: Account) -> None:
     assert read.json["accountId"] == account.id
 
 
-def test_wrong_api_key_is_unauthenticated(instance: Instance) -> None:
-    wrong = instance.operator_key[:-4] + "0000"
+def test_account_of_somebody_else_is_not_found(account: Account, owner: Account) -> None:
+    body = json.dumps({"name": f"accounts/{owner.id}"})
 
-    refused = curl(instance, "/ftc.v1.DeviceService/ListDevices", "--data", "{}", api_key=wrong)
+    refused = curl(
+        account.instance, "/ftc.v1.AccountService/GetAccount", "--data", body, api_key=account.api_key
+    )
 
-    assert "unauthenticated" in refused.error, refused
+    assert '"code": "not_found"' in refused.error, refused
+
+
+@pytest.mark.parametrize("damage", [lambda key: None, lambda key: key + "0", lambda key: "none"])
+def test_call_without_a_valid_api_key_is_unauthenticated(
+    instance: Instance, damage: Callable[[str], str | None]
+) -> None:
+    refused = curl(
+        instance,
+        "/ftc.v1.DeviceService/ListDevices",
+        "--data",
+        "{}",
+        api_key=damage(instance.operator_key),
+    )
+
+    assert '"code": "unauthenticated"' in refused.error, refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,11 @@ from tests.interop.openssl import UNKNOWN_CA
 GRANTED = Answer("2.04", "")
 NOT_REGISTERED = Answer("4.03", "Enrollment ID not registered")
 
+# The numbers of datagrams that a client sends when the first of these is lost; GnuTLS sends each message of a
+# flight in a datagram of its own.
+SECOND_CLIENT_HELLO = 2
+REQUEST: dict[Library, int] = {"openssl": 5, "gnutls": 9}
+
 pytestmark = pytest.mark.parametrize("library", LIBRARIES)
 
 
@@ -26,6 +32,10 @@ class Client:
 
     def bootstrap(self, query: str | None = None, lose: tuple[int, ...] = ()) -> Answer:
         return self.ask("post", f"bs?{query or f'ep={self.device.endpoint_name}'}", lose)
+
+    def claimed_by(self, account: Account) -> list[dict[str, Any]]:
+        """The account's devices of this client's endpoint name."""
+        return account.devices_named(self.device.endpoint_name)
 
     def ask(self, method: str, path: str, lose: tuple[int, ...] = ()) -> Answer:
         return request(
@@ -49,19 +59,18 @@ def test_enrolled_device_is_granted_and_stands_in_the_account(client: Client, ow
 
     assert client.bootstrap() == GRANTED
 
-    (device,) = owner.devices()
     # The client leaves before the sequence ends: the claim stays, the device is not yet BOOTSTRAPPED.
-    assert (device["endpointName"], device["state"]) == (client.device.endpoint_name, "CLOUD_ENROLLING")
+    assert [device["state"] for device in client.claimed_by(owner)] == ["CLOUD_ENROLLING"]
 
 
 def test_second_bootstrap_gives_the_same_device(client: Client, owner: Account) -> None:
     owner.enroll(client.device.certificate)
 
     assert client.bootstrap() == GRANTED
-    first = owner.devices()
+    first = client.claimed_by(owner)
     assert client.bootstrap() == GRANTED
 
-    assert [device["name"] for device in owner.devices()] == [device["name"] for device in first]
+    assert [device["name"] for device in client.claimed_by(owner)] == [first[0]["name"]]
 
 
 def test_device_that_nobody_enrolled_is_refused_until_it_is(client: Client, owner: Account) -> None:
@@ -75,17 +84,17 @@ def test_device_that_nobody_enrolled_is_refused_until_it_is(client: Client, owne
 def test_lost_datagrams_are_made_good(client: Client, owner: Account) -> None:
     owner.enroll(client.device.certificate)
 
-    # The second ClientHello, and the request itself, go missing: DTLS and CoAP each send again.
-    assert client.bootstrap(lose=(2, 5)) == GRANTED
+    # DTLS and CoAP each send again.
+    assert client.bootstrap(lose=(SECOND_CLIENT_HELLO, REQUEST[client.library])) == GRANTED
 
-    assert len(owner.devices()) == 1
+    assert len(client.claimed_by(owner)) == 1
 
 
 def test_endpoint_name_of_another_device_is_refused(client: Client, owner: Account) -> None:
     owner.enroll(client.device.certificate)
 
     assert client.bootstrap("ep=somebody-else") == Answer("4.00", "ep does not match the certificate")
-    assert owner.devices() == []
+    assert client.claimed_by(owner) == []
 
 
 @pytest.mark.parametrize(
@@ -93,7 +102,6 @@ def test_endpoint_name_of_another_device_is_refused(client: Client, owner: Accou
     [
         ("pct=11542", "ep is missing"),
         ("ep=", "ep is missing"),
-        (f"ep={'x' * 300}", "ep is longer than 256 bytes"),
         ("ep=%ff%fe", "ep is not valid UTF-8"),
     ],
 )
@@ -121,13 +129,12 @@ def test_unknown_path_and_method_are_refused(client: Client, owner: Account) -> 
 
 
 def test_ca_that_the_enrolling_account_lacks_is_named(
-    client: Client, owner: Account, instance: Instance
+    client: Client, owner: Account, account: Account
 ) -> None:
-    without_ca = instance.create_account("enrolls without the CA")
-    without_ca.enroll(client.device.certificate)
+    account.enroll(client.device.certificate)
 
     assert client.bootstrap() == Answer("4.00", "Corresponding trusted certificate not in account")
-    assert without_ca.devices() == owner.devices() == []
+    assert client.claimed_by(account) == client.claimed_by(owner) == []
 
 
 def test_ca_that_nobody_uploaded_fails_the_handshake(
