@@ -24,6 +24,7 @@ from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
 from tests.api import Tenant, TestApi, running_api
 
 FIELD = "device_enrollment.enrollment_identity"
+SAMPLE = format_enrollment_id(bytes(range(32)))
 
 
 def identity() -> str:
@@ -83,16 +84,16 @@ def test_expiry_is_kept(api: TestApi, tenant: Tenant) -> None:
     [
         ("", Reason.FIELD_REQUIRED, "is required"),
         (
-            "B" + identity()[1:],
+            "B" + SAMPLE[1:],
             Reason.ENROLLMENT_ID_VERSION_UNSUPPORTED,
             "enrollment ID version 'B' is not supported; supported: A",
         ),
-        (identity()[:-3], Reason.ENROLLMENT_ID_INVALID, "has 92 characters"),
-        (identity() + ":AA", Reason.ENROLLMENT_ID_INVALID, "has 98 characters"),
-        (identity()[:-1] + "G", Reason.ENROLLMENT_ID_INVALID, "not 32 hex octets"),
-        (identity().replace(":", "-"), Reason.ENROLLMENT_ID_INVALID, "not 32 hex octets"),
-        (identity()[2:], Reason.ENROLLMENT_ID_INVALID, "version letter"),
-        (identity() + "\n", Reason.ENROLLMENT_ID_INVALID, "has 96 characters"),
+        (SAMPLE[:-3], Reason.ENROLLMENT_ID_INVALID, "has 92 characters"),
+        (SAMPLE + ":AA", Reason.ENROLLMENT_ID_INVALID, "has 98 characters"),
+        (SAMPLE[:-1] + "G", Reason.ENROLLMENT_ID_INVALID, "not 32 hex octets"),
+        (SAMPLE.replace(":", "-"), Reason.ENROLLMENT_ID_INVALID, "not 32 hex octets"),
+        (SAMPLE[2:], Reason.ENROLLMENT_ID_INVALID, "version letter"),
+        (SAMPLE + "\n", Reason.ENROLLMENT_ID_INVALID, "has 96 characters"),
     ],
 )
 def test_malformed_identity_is_refused_by_its_reason(
