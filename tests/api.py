@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,11 +99,19 @@ class TestApi:
         api_key = self.key(account.id, Role.ADMIN)
         return Tenant(account, api_key, self.client(api_key))
 
-    def key(self, account_id: str, role: Role, expires_at: datetime | None = None) -> str:
-        """A new key of an account."""
+    def key(self, account_id: str, role: Role, *, expired: bool = False) -> str:
+        """A new key of an account; `expired`: made a day ago, for an hour."""
         caller = Principal(self.operator.account.id, Role.OPERATOR, self.operator.key.id)
-        new = accounts.NewApiKey(account_id=account_id, role=role, expires_at=expires_at)
-        issued = self.run(accounts.create_api_key(self.context, caller, new, WriteOptions()))
+        made_at = self.context.now() - timedelta(days=1 if expired else 0)
+        expires_at = made_at + timedelta(hours=1) if expired else None
+        issued = self.run(
+            accounts.create_api_key(
+                dataclasses.replace(self.context, now=lambda: made_at),
+                caller,
+                accounts.NewApiKey(account_id=account_id, role=role, expires_at=expires_at),
+                WriteOptions(),
+            )
+        )
         assert issued.secret
         return issued.secret
 
