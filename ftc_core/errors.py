@@ -140,16 +140,33 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "Account device quota reached",
         "Release devices or have the operator raise the account's device_quota.",
     ),
-    Reason.INTERNAL_1: ErrorSpec("UNAVAILABLE", "5.00", "Internal error #1", "The store is unavailable. " + _SUPPORT),
-    Reason.INTERNAL_2: ErrorSpec(
-        "RESOURCE_EXHAUSTED", "5.00", "Internal error #2", "The store is full: raise its map size or free disk."
+    Reason.INTERNAL_1: ErrorSpec(
+        "UNAVAILABLE", "5.00", "Internal error #1", "The store is unavailable. " + _SUPPORT
     ),
-    Reason.INTERNAL_3: ErrorSpec("UNAVAILABLE", "5.00", "Internal error #3", "A commit was lost. " + _SUPPORT),
-    Reason.INTERNAL_4: ErrorSpec("INTERNAL", "5.00", "Internal error #4", "The credential issuer failed. " + _SUPPORT),
-    Reason.INTERNAL_5: ErrorSpec("DATA_LOSS", "5.00", "Internal error #5", "The index is corrupt: restore a backup."),
-    Reason.INTERNAL_6: ErrorSpec("INTERNAL", "5.00", "Internal error #6", "The configuration is invalid: see the log."),
-    Reason.INTERNAL_7: ErrorSpec("ABORTED", "5.00", "Internal error #7", "The session was lost; the device retries."),
-    Reason.INTERNAL_8: ErrorSpec("ABORTED", "5.00", "Internal error #8", "The device rejected a write: see its log."),
+    Reason.INTERNAL_2: ErrorSpec(
+        "RESOURCE_EXHAUSTED",
+        "5.00",
+        "Internal error #2",
+        "The store is full: raise its map size or free disk.",
+    ),
+    Reason.INTERNAL_3: ErrorSpec(
+        "UNAVAILABLE", "5.00", "Internal error #3", "A commit was lost. " + _SUPPORT
+    ),
+    Reason.INTERNAL_4: ErrorSpec(
+        "INTERNAL", "5.00", "Internal error #4", "The credential issuer failed. " + _SUPPORT
+    ),
+    Reason.INTERNAL_5: ErrorSpec(
+        "DATA_LOSS", "5.00", "Internal error #5", "The index is corrupt: restore a backup."
+    ),
+    Reason.INTERNAL_6: ErrorSpec(
+        "INTERNAL", "5.00", "Internal error #6", "The configuration is invalid: see the log."
+    ),
+    Reason.INTERNAL_7: ErrorSpec(
+        "ABORTED", "5.00", "Internal error #7", "The session was lost; the device retries."
+    ),
+    Reason.INTERNAL_8: ErrorSpec(
+        "ABORTED", "5.00", "Internal error #8", "The device rejected a write: see its log."
+    ),
     Reason.INTERNAL_9: ErrorSpec("DEADLINE_EXCEEDED", "5.00", "Internal error #9", "Timed out; retry."),
     Reason.INTERNAL_10: ErrorSpec("INTERNAL", "5.00", "Internal error #10", "A bug: report it with the log."),
     Reason.OVERLOADED: ErrorSpec("UNAVAILABLE", "5.03", "Overloaded", "Retry with back-off."),
@@ -157,7 +174,10 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "INVALID_ARGUMENT", "4.00", "ep is missing", "Send ep=<endpoint name> as a Uri-Query option."
     ),
     Reason.ENDPOINT_NAME_TOO_LONG: ErrorSpec(
-        "INVALID_ARGUMENT", "4.00", "ep is longer than 256 bytes", "Use an endpoint name of at most 256 bytes."
+        "INVALID_ARGUMENT",
+        "4.00",
+        "ep is longer than 256 bytes",
+        "Use an endpoint name of at most 256 bytes.",
     ),
     Reason.ENDPOINT_NAME_INVALID: ErrorSpec(
         "INVALID_ARGUMENT", "4.00", "ep is not valid UTF-8", "Send the endpoint name as UTF-8."
@@ -174,14 +194,22 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
     Reason.CONTENT_FORMAT_UNSUPPORTED: ErrorSpec(
         "INVALID_ARGUMENT", "4.15", "pct is not supported", "Prefer content format 11542 (LwM2M TLV)."
     ),
-    Reason.REQUEST_MALFORMED: ErrorSpec("INVALID_ARGUMENT", "4.00", "Malformed request", "Check the request."),
+    Reason.REQUEST_MALFORMED: ErrorSpec(
+        "INVALID_ARGUMENT", "4.00", "Malformed request", "Check the request."
+    ),
     Reason.OPTION_NOT_UNDERSTOOD: ErrorSpec(
-        "INVALID_ARGUMENT", "4.02", "Critical option not understood", "Leave the option out (RFC 7252 §5.4.1)."
+        "INVALID_ARGUMENT",
+        "4.02",
+        "Critical option not understood",
+        "Leave the option out (RFC 7252 §5.4.1).",
     ),
     Reason.PATH_NOT_FOUND: ErrorSpec("NOT_FOUND", "4.04", "No such resource", "Use POST /bs or POST /rd."),
     Reason.METHOD_NOT_ALLOWED: ErrorSpec("UNIMPLEMENTED", "4.05", "Method not allowed", "Use POST."),
     Reason.REQUEST_INCOMPLETE: ErrorSpec(
-        "FAILED_PRECONDITION", "4.08", "Blocks are missing", "Send the blocks in order from number 0 (RFC 7959 §2.9.2)."
+        "FAILED_PRECONDITION",
+        "4.08",
+        "Blocks are missing",
+        "Send the blocks in order from number 0 (RFC 7959 §2.9.2).",
     ),
     Reason.REQUEST_TOO_LARGE: ErrorSpec(
         "INVALID_ARGUMENT", "4.13", "Request too large", "Keep the payload within the size given by Size1."
@@ -190,12 +218,17 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "INVALID_ARGUMENT", "4.00", "lt is not a lifetime", "Send lt as seconds, 1 to 4294967295."
     ),
     Reason.CREDENTIALS_RELEASED: ErrorSpec(
-        "FAILED_PRECONDITION", "4.03", "Device released", "Bootstrap again to get the current owner's credentials."
+        "FAILED_PRECONDITION",
+        "4.03",
+        "Device released",
+        "Bootstrap again to get the current owner's credentials.",
     ),
     Reason.REGISTRATION_NOT_FOUND: ErrorSpec(
         "NOT_FOUND", "4.04", "Not registered", "Register again with POST /rd (LwM2M 1.0 §5.3.2)."
     ),
-    Reason.FIELD_INVALID: ErrorSpec("INVALID_ARGUMENT", "", "A field is invalid", "Correct the field that is named."),
+    Reason.FIELD_INVALID: ErrorSpec(
+        "INVALID_ARGUMENT", "", "A field is invalid", "Correct the field that is named."
+    ),
     Reason.FIELD_REQUIRED: ErrorSpec("INVALID_ARGUMENT", "", "A required field is missing", "Set the field."),
     Reason.ENROLLMENT_ID_INVALID: ErrorSpec(
         "INVALID_ARGUMENT",
@@ -204,19 +237,31 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "Take it from `ftc enrollment-id CERT` or the device's label.",
     ),
     Reason.ENROLLMENT_ID_VERSION_UNSUPPORTED: ErrorSpec(
-        "INVALID_ARGUMENT", "", "enrollment ID version is not supported; supported: A", "Use an ID that starts with 'A-'."
+        "INVALID_ARGUMENT",
+        "",
+        "enrollment ID version is not supported; supported: A",
+        "Use an ID that starts with 'A-'.",
     ),
     Reason.CERTIFICATE_UNPARSEABLE: ErrorSpec(
         "INVALID_ARGUMENT", "", "certificate is not PEM", "Upload a PEM file with BEGIN CERTIFICATE lines."
     ),
     Reason.CERTIFICATE_NOT_CA: ErrorSpec(
-        "INVALID_ARGUMENT", "", "certificate is not a CA certificate", "Upload the CA that issues device certificates."
+        "INVALID_ARGUMENT",
+        "",
+        "certificate is not a CA certificate",
+        "Upload the CA that issues device certificates.",
     ),
     Reason.CERTIFICATE_EXPIRED: ErrorSpec(
-        "INVALID_ARGUMENT", "", "certificate has expired or is not yet valid", "Upload a CA certificate that is valid now."
+        "INVALID_ARGUMENT",
+        "",
+        "certificate has expired or is not yet valid",
+        "Upload a CA certificate that is valid now.",
     ),
     Reason.CERTIFICATE_KEY_UNSUPPORTED: ErrorSpec(
-        "INVALID_ARGUMENT", "", "certificate key is not supported", "Use EC P-256 or larger, or RSA of 2048 bits or more."
+        "INVALID_ARGUMENT",
+        "",
+        "certificate key is not supported",
+        "Use EC P-256 or larger, or RSA of 2048 bits or more.",
     ),
     Reason.CERTIFICATE_CHAIN_BROKEN: ErrorSpec(
         "INVALID_ARGUMENT", "", "certificates do not form a chain", "Give the chain in order, root to leaf."
@@ -231,12 +276,20 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "UNAUTHENTICATED", "", "no API key", "Send the header 'authorization: Bearer ftc_<key id>_<secret>'."
     ),
     Reason.CREDENTIALS_INVALID: ErrorSpec(
-        "UNAUTHENTICATED", "", "API key is not valid", "Check the key, or have an administrator create another."
+        "UNAUTHENTICATED",
+        "",
+        "API key is not valid",
+        "Check the key, or have an administrator create another.",
     ),
     Reason.PERMISSION_DENIED: ErrorSpec(
-        "PERMISSION_DENIED", "", "role does not allow this method", "Use a key with the role that the message names."
+        "PERMISSION_DENIED",
+        "",
+        "role does not allow this method",
+        "Use a key with the role that the message names.",
     ),
-    Reason.RESOURCE_NOT_FOUND: ErrorSpec("NOT_FOUND", "", "resource not found", "Check the name; list the collection."),
+    Reason.RESOURCE_NOT_FOUND: ErrorSpec(
+        "NOT_FOUND", "", "resource not found", "Check the name; list the collection."
+    ),
     Reason.ENROLLMENT_ALREADY_EXISTS: ErrorSpec(
         "ALREADY_EXISTS",
         "",
@@ -244,32 +297,63 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "Its present owner must release it first.",
     ),
     Reason.CERTIFICATE_ALREADY_EXISTS: ErrorSpec(
-        "ALREADY_EXISTS", "", "this CA is already uploaded to the account", "Use the existing trusted certificate."
+        "ALREADY_EXISTS",
+        "",
+        "this CA is already uploaded to the account",
+        "Use the existing trusted certificate.",
     ),
-    Reason.RESOURCE_ALREADY_EXISTS: ErrorSpec("ALREADY_EXISTS", "", "resource already exists", "Use the existing one."),
+    Reason.RESOURCE_ALREADY_EXISTS: ErrorSpec(
+        "ALREADY_EXISTS", "", "resource already exists", "Use the existing one."
+    ),
     Reason.REQUEST_ID_REUSED: ErrorSpec(
-        "INVALID_ARGUMENT", "", "request_id was used for another request", "Use a fresh UUID for each request."
+        "INVALID_ARGUMENT",
+        "",
+        "request_id was used for another request",
+        "Use a fresh UUID for each request.",
     ),
-    Reason.ETAG_MISMATCH: ErrorSpec("ABORTED", "", "etag does not match", "Read the resource again and retry."),
+    Reason.ETAG_MISMATCH: ErrorSpec(
+        "ABORTED", "", "etag does not match", "Read the resource again and retry."
+    ),
     Reason.SHUTTING_DOWN: ErrorSpec("UNAVAILABLE", "5.00", "Server is shutting down", "Retry."),
     Reason.API_UNREACHABLE: ErrorSpec(
-        "UNAVAILABLE", "", "the API gives no answer", "Check that `ftc serve` runs, and the endpoint and its CA."
+        "UNAVAILABLE",
+        "",
+        "the API gives no answer",
+        "Check that `ftc serve` runs, and the endpoint and its CA.",
     ),
-    Reason.DATA_DIRECTORY_MISSING: ErrorSpec("FAILED_PRECONDITION", "", "no data directory", "Run `ftc init` first."),
+    Reason.DATA_DIRECTORY_MISSING: ErrorSpec(
+        "FAILED_PRECONDITION", "", "no data directory", "Run `ftc init` first."
+    ),
     Reason.DATA_DIRECTORY_IN_USE: ErrorSpec(
-        "FAILED_PRECONDITION", "", "data directory is in use by another instance", "Stop the other `ftc serve` first."
+        "FAILED_PRECONDITION",
+        "",
+        "data directory is in use by another instance",
+        "Stop the other `ftc serve` first.",
     ),
     Reason.DATA_DIRECTORY_INCOMPATIBLE: ErrorSpec(
-        "FAILED_PRECONDITION", "", "data directory has another format", "Use the version of ftc that wrote it."
+        "FAILED_PRECONDITION",
+        "",
+        "data directory has another format",
+        "Use the version of ftc that wrote it.",
     ),
-    Reason.FILE_EXISTS: ErrorSpec("ALREADY_EXISTS", "", "file exists", "Choose another place, or remove it yourself."),
-    Reason.FILE_UNREADABLE: ErrorSpec("NOT_FOUND", "", "file cannot be read", "Check the path and its permissions."),
-    Reason.PORT_IN_USE: ErrorSpec("FAILED_PRECONDITION", "", "port is in use", "Stop its user or choose another port."),
-    Reason.SETTING_INVALID: ErrorSpec("INVALID_ARGUMENT", "", "setting is invalid", "Correct the setting that is named."),
+    Reason.FILE_EXISTS: ErrorSpec(
+        "ALREADY_EXISTS", "", "file exists", "Choose another place, or remove it yourself."
+    ),
+    Reason.FILE_UNREADABLE: ErrorSpec(
+        "NOT_FOUND", "", "file cannot be read", "Check the path and its permissions."
+    ),
+    Reason.PORT_IN_USE: ErrorSpec(
+        "FAILED_PRECONDITION", "", "port is in use", "Stop its user or choose another port."
+    ),
+    Reason.SETTING_INVALID: ErrorSpec(
+        "INVALID_ARGUMENT", "", "setting is invalid", "Correct the setting that is named."
+    ),
     Reason.BUNDLE_INVALID: ErrorSpec(
         "FAILED_PRECONDITION", "", "device bundle is invalid", "Make one with `ftc factory provision`."
     ),
-    Reason.DEVICE_REFUSED: ErrorSpec("FAILED_PRECONDITION", "", "the server refused the device", "See the text it sent."),
+    Reason.DEVICE_REFUSED: ErrorSpec(
+        "FAILED_PRECONDITION", "", "the server refused the device", "See the text it sent."
+    ),
 }
 
 

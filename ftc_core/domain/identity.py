@@ -46,7 +46,9 @@ def parse_enrollment_id(text: str, *, field: str = "enrollment_identity") -> byt
     shape = _SHAPE.fullmatch(text)
     if shape is None:
         raise FtcError(
-            Reason.ENROLLMENT_ID_INVALID, "enrollment ID does not begin with a version letter and '-'", field=field
+            Reason.ENROLLMENT_ID_INVALID,
+            "enrollment ID does not begin with a version letter and '-'",
+            field=field,
         )
     version, octets = shape.groups()
     if version.upper() != SUPPORTED_VERSION:
