@@ -24,7 +24,7 @@ HANDSHAKE_MAX_BYTES = 16 * 1024
 HANDSHAKE_MAX_DATAGRAMS = 60
 """Datagrams that a peer may send before it is authenticated, its retransmissions included."""
 HANDSHAKE_TIMEOUT_S = 30.0
-"""Seconds from the proven ClientHello to the end of the handshake: four retransmissions of 1, 2, 4, 8 s fit."""
+"""Seconds from the proven ClientHello to the end of the handshake: retransmissions of 1, 2, 4, 8 s fit."""
 TRUST_CANDIDATES_MAX = 16
 """CAs with the wanted subject that are tried for one device (rotation, look-alikes): bounds our CPU."""
 PRESENTED_CHAIN_MAX = 6

@@ -60,7 +60,8 @@ def parse_enrollment_id(text: str, *, field: str = "enrollment_identity") -> byt
     if len(octets) != 95:
         raise FtcError(
             Reason.ENROLLMENT_ID_INVALID,
-            f"enrollment ID has {len(octets)} characters after 'A-', expected 95 (32 hex octets joined by ':')",
+            f"enrollment ID has {len(octets)} characters after 'A-', "
+            "expected 95 (32 hex octets joined by ':')",
             field=field,
         )
     if _OCTETS.fullmatch(octets) is None:
@@ -71,5 +72,5 @@ def parse_enrollment_id(text: str, *, field: str = "enrollment_identity") -> byt
 
 
 def is_resource_id(text: str) -> bool:
-    """Whether `text` has the form of our identifiers: 32 lower-case hex characters (a UUIDv7 without hyphens)."""
+    """Whether `text` has the form of our identifiers: 32 lower-case hex characters (UUIDv7, no hyphens)."""
     return _RESOURCE_ID.fullmatch(text) is not None

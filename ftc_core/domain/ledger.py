@@ -85,7 +85,7 @@ def append(
 
 
 def first_broken(entries: Iterable[LedgerEntry]) -> int | None:
-    """The position (from 0) of the first entry that does not follow from the one before it; None if all do."""
+    """The position (from 0) of the first entry that does not follow from the one before; None if all do."""
     previous: LedgerEntry | None = None
     for position, entry in enumerate(entries):
         follows = (
