@@ -21,7 +21,7 @@ class DeviceState(StrEnum):
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """A claimed device. `lifetime` is the registration's, seconds; `enrollment_id` is None if pre-assigned."""
+    """A claimed device. `lifetime` is the registration's, seconds; `enrollment_id` None if pre-assigned."""
 
     id: str
     account_id: str

@@ -79,7 +79,14 @@ def test_account_of_somebody_else_is_not_found(account: Account, owner: Account)
     assert '"code": "not_found"' in refused.error, refused
 
 
-@pytest.mark.parametrize("damage", [lambda key: None, lambda key: key + "0", lambda key: "none"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda key: None, id="none"),
+        pytest.param(lambda key: key + "0", id="one digit more"),
+        pytest.param(lambda key: "open sesame", id="no key of ours"),
+    ],
+)
 def test_call_without_a_valid_api_key_is_unauthenticated(
     instance: Instance, damage: Callable[[str], str | None]
 ) -> None:
