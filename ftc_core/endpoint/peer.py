@@ -131,12 +131,17 @@ class Peer:
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def _advance(self, now: float) -> None:
+        self._take_events(now)
+        self._converse(now)
+        if not self.closed:
+            self._take_events(now)  # a session that has finished closes its association
+
+    def _take_events(self, now: float) -> None:
         while (event := self.association.next_event()) is not None:
             match event:
                 case ApplicationData(data):
                     if self._coap is not None:
                         self._coap.receive_datagram(data, now)
-                        self._converse(now)
                 case HandshakeCompleted(path=path):
                     self._coap = self._new_coap()
                     self._session = self._new_session(
@@ -144,11 +149,10 @@ class Peer:
                     )
                 case Closed():
                     self._end(event, now)
-        self._converse(now)
 
     def _converse(self, now: float) -> None:
         coap, session = self._coap, self._session
-        if coap is None or session is None or self.closed:
+        if coap is None or session is None or not self.association.established:
             return
         while (event := coap.next_event()) is not None:
             session.handle_event(event, now)
