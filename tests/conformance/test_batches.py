@@ -12,6 +12,7 @@ from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import REQUEST_ID_SWEEP, REQUEST_ID_TTL_S
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.port import (
+    Command,
     CreateAccount,
     CreateApiKey,
     Created,
@@ -194,7 +195,7 @@ def test_every_kind_of_outcome_is_remembered(scene: Scene) -> None:
     enrollment = scene.enrollment(account, 1)
     device = scene.claim(1).device
     assert enrollment.account_id == account.id
-    commands = [
+    commands: list[Command] = [
         CreateApiKey(scene.new_key(account.id)),
         scene.claim_command(1),
         MarkBootstrapped(account.id, device.id, NOW),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -119,7 +120,12 @@ def test_a_released_device_is_told_that_its_credentials_are(scene: Scene, claime
 
 def test_a_device_cannot_register_under_another_name_or_account(scene: Scene, claimed: Device) -> None:
     other = scene.account()
-    for changes in ({"endpoint_name": "another"}, {"account_id": other.id}, {"account_id": "nonsense"}):
+    mismatches: list[dict[str, Any]] = [
+        {"endpoint_name": "another"},
+        {"account_id": other.id},
+        {"account_id": "nonsense"},
+    ]
+    for changes in mismatches:
         command = scene.register_command(claimed, **changes)
         assert scene.refused(command).reason is Reason.CREDENTIALS_RELEASED
 
