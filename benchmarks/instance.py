@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
+
+from ftc_core.endpoint.supervisor import Endpoints
 
 __all__ = ["Instance", "running_instance"]
 
@@ -50,17 +53,16 @@ def running_instance(*, workers: int = 1) -> Iterator[Instance]:
             )
             try:
                 endpoints = _wait_for(data_dir / "endpoints.json", server)
-                yield Instance(data_dir, f"coaps://{endpoints['bootstrap'][0]}", endpoints["processes"])
+                yield Instance(data_dir, f"coaps://{endpoints.bootstrap[0]}", endpoints.processes)
             finally:
                 server.terminate()
                 server.wait(30)
 
 
-def _wait_for(file: Path, server: subprocess.Popen[bytes]) -> dict[str, dict[str, int]]:
+def _wait_for(file: Path, server: subprocess.Popen[bytes]) -> Endpoints:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not file.exists():
         if server.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError("the instance did not start")
         time.sleep(0.05)
-    endpoints: dict[str, dict[str, int]] = json.loads(file.read_text())
-    return endpoints
+    return msgspec.json.decode(file.read_bytes(), type=Endpoints)

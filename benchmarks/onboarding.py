@@ -81,7 +81,7 @@ def main() -> None:
         print(
             f"server {result.server_us:5.0f} µs CPU per onboarding ÷ floor {result.floor_us:4.0f} µs"
             f" = {result.ratio:.2f}×; {result.one_at_a_time_ms:.1f} ms alone,"
-            f" {result.median_ms:.0f} ms median and {result.p99_ms:.0f} ms p99 at {result.concurrency} at once"
+            f" {result.median_ms:.0f} ms median, {result.p99_ms:.0f} ms p99 at {result.concurrency} at once"
         )
 
 

@@ -18,7 +18,7 @@ from ftc_core.domain.certificate import TrustAnchor
 from ftc_core.domain.claim import ClaimRequest, decide
 from ftc_core.errors import FtcError, Reason
 from ftc_core.lwm2m.sequence import BootstrapGrant
-from ftc_core.storage.port import Claimed, ClaimDevice, MarkBootstrapped, Outcome, Store
+from ftc_core.storage.port import ClaimDevice, Claimed, MarkBootstrapped, Outcome, Store
 
 __all__ = ["BootstrapService", "ServerFacts"]
 
@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """What every device is told about our servers: URIs without query, the CA in DER, and registration terms."""
+    """What every device is told of our servers: URIs without query, the CA in DER, registration terms."""
 
     lwm2m_uri: str
     bootstrap_uri: str

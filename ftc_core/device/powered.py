@@ -26,7 +26,7 @@ class PoweredDevice:
     async def bootstrap(self) -> Succeeded | BootstrapFailed:
         """One attempt; success is kept in the bundle.
 
-        Raises FtcError BUNDLE_INVALID if what the server wrote cannot be kept, OSError if its host is unknown.
+        Raises FtcError BUNDLE_INVALID if what was written cannot be kept, OSError if the host is unknown.
         """
         bundle = self.bundle
         account = SecurityInstance(
