@@ -95,7 +95,7 @@ def decide(facts: ClaimFacts, now: datetime) -> Decision:
         checks.append(check)
         if not check.passed:
             return Decision(outcome=check.reason, checks=tuple(checks))
-    return Decision(outcome=_grant(facts), checks=tuple(checks))
+    return Decision(outcome=_grant(facts, now), checks=tuple(checks))
 
 
 def _checks(facts: ClaimFacts, now: datetime) -> Iterator[Check]:
@@ -199,13 +199,13 @@ def _pre_assigning(facts: ClaimFacts) -> bool:
     return any(not c.enrollment_mode for c in _usable(facts, enrollment_mode_only=False))
 
 
-def _grant(facts: ClaimFacts) -> Granted:
+def _grant(facts: ClaimFacts, now: datetime) -> Granted:
     account = facts.account
     assert account is not None  # noqa: S101 - the ACCOUNT_SUSPENDED check passed
     usable = _usable(facts, enrollment_mode_only=facts.request.account_id is None)
     enrollment = facts.enrollment
-    if enrollment is not None and enrollment.account_id != account.id:
-        enrollment = None
+    if enrollment is not None and (enrollment.account_id != account.id or enrollment.is_expired(now)):
+        enrollment = None  # a pre-assigned device needs none, and must not bring an expired one back
     device = facts.device
     return Granted(
         account_id=account.id,
