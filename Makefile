@@ -61,6 +61,11 @@ bench: $(READY) ## Measure an onboarding against the bare public-key floor
 bench-smoke: $(READY) ## Run every benchmark once, briefly, to see that it works
 	$(BIN)/python -m benchmarks.run --smoke
 
+.PHONY: power-on
+power-on: $(READY) ## Draw the README's picture: a fleet powers on at once
+	$(PIP) install --requirement benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks.power_on
+
 ##@ Change
 
 .PHONY: fmt

@@ -100,6 +100,27 @@ class Fleet:
         await asyncio.gather(*(power_on() for _ in range(concurrency)))
         return seconds
 
+    async def power_on(self, over_s: float) -> list[tuple[float, float]]:
+        """Power every device on, evenly over `over_s` seconds, however the server fares (open loop).
+
+        Gives for each device, in order of its turn, when that was planned and when it was claimed, seconds
+        from the start of the call. Raises RuntimeError if any is refused.
+        """
+        started = time.perf_counter()
+
+        async def device(name: str, identity: Identity, planned: float) -> tuple[float, float]:
+            await asyncio.sleep(planned - (time.perf_counter() - started))
+            outcome = await DeviceRunner(name).bootstrap(self._account(identity))
+            if not isinstance(outcome, Succeeded):
+                raise RuntimeError(f"{name}: {outcome.code} {outcome.text}")
+            return planned, time.perf_counter() - started
+
+        interval = over_s / len(self)
+        turns = enumerate(self._devices.items())
+        return await asyncio.gather(
+            *(device(name, identity, turn * interval) for turn, (name, identity) in turns)
+        )
+
     def _account(self, identity: Identity) -> SecurityInstance:
         return SecurityInstance(
             server_uri=self._uri,
