@@ -44,7 +44,12 @@ def account() -> None:
 )
 @api_command
 def create(connection: Connection, display_name: str, device_quota: int | None) -> None:
-    """Create an account named DISPLAY_NAME (operators)."""
+    """Create an account named DISPLAY_NAME (operators).
+
+    \b
+    Example:
+      ftc account create "Acme Lighting" --device-quota 1000
+    """
     wanted = Account(display_name=display_name, device_quota=device_quota)
     api = connection.api
     created = api.call(api.accounts.CreateAccount, CreateAccountRequest(account=wanted))
@@ -55,7 +60,12 @@ def create(connection: Connection, display_name: str, device_quota: int | None) 
 @click.argument("name", default="")
 @api_command
 def get(connection: Connection, name: str) -> None:
-    """Show the account NAME (an ID or accounts/ID); without it, --account or the key's own."""
+    """Show the account NAME (an ID or accounts/ID); without it, --account or the key's own.
+
+    \b
+    Example:
+      ftc account get 019a0c5e7b1d7c2e8f00112233445566
+    """
     chosen = name or connection.parent
     full = chosen if "/" in chosen or not chosen else ACCOUNT.format(chosen)
     api = connection.api
@@ -67,7 +77,12 @@ def get(connection: Connection, name: str) -> None:
 @limit_option
 @api_command
 def list_(connection: Connection, limit: int) -> None:
-    """List all accounts (operators)."""
+    """List all accounts (operators).
+
+    \b
+    Example:
+      ftc account list --limit 200
+    """
     method = connection.api.accounts.ListAccounts
     found, more = take(connection, method, ListAccountsRequest(), "accounts", limit)
     print_list(found, COLUMNS, more=more, as_json=connection.json)
@@ -91,7 +106,12 @@ def key() -> None:
 @click.option("--expires-at", type=MOMENT, help="When it stops working (ISO 8601). Default: never.")
 @api_command
 def create_key(connection: Connection, role: str, display_name: str, expires_at: Timestamp | None) -> None:
-    """Create an API key and show its secret, this once."""
+    """Create an API key and show its secret, this once.
+
+    \b
+    Example:
+      ftc key create --role READER --name dashboard --expires-at 2030-12-31
+    """
     wanted = ApiKey(display_name=display_name, role=ApiKey.Role.Value(role), expires_at=expires_at)
     api = connection.api
     answer = api.call(

@@ -70,7 +70,12 @@ def upload(
     status: str,
     enrollment_mode: bool,
 ) -> None:
-    """Upload the CA in FILE (PEM, a chain if you like)."""
+    """Upload the CA in FILE (PEM, a chain if you like).
+
+    \b
+    Example:
+      ftc cert upload factory-ca/ca.pem --name "Factory 1" --enrollment-mode
+    """
     try:
         pem = read_file(file).decode()
     except UnicodeDecodeError as error:
@@ -95,7 +100,12 @@ def upload(
 @click.argument("name")
 @api_command
 def get(connection: Connection, name: str) -> None:
-    """Show the trusted certificate NAME (an ID or a resource name)."""
+    """Show the trusted certificate NAME (an ID or a resource name).
+
+    \b
+    Example:
+      ftc cert get 019a0c5e7b1d7c2e8f00112233445566 --json
+    """
     full = connection.resource_name(name, TRUSTED_CERTIFICATE)
     api = connection.api
     found = api.call(api.trusted_certificates.GetTrustedCertificate, GetTrustedCertificateRequest(name=full))
@@ -106,7 +116,12 @@ def get(connection: Connection, name: str) -> None:
 @limit_option
 @api_command
 def list_(connection: Connection, limit: int) -> None:
-    """List an account's trusted certificates."""
+    """List an account's trusted certificates.
+
+    \b
+    Example:
+      ftc cert list --account 019a0c5e7b1d7c2e8f00112233445566
+    """
     method = connection.api.trusted_certificates.ListTrustedCertificates
     request = ListTrustedCertificatesRequest(parent=connection.parent)
     found, more = take(connection, method, request, "trusted_certificates", limit)

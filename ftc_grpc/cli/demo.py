@@ -23,6 +23,10 @@ def demo() -> None:
     Runs a whole instance on free ports in a temporary directory, makes devices at a factory of its own, and
     powers them on: one is claimed, one is refused and comes again, one changes hands. Exit code 0 only if the
     API showed each state on the way.
+
+    \b
+    Example:
+      ftc demo
     """
     began = monotonic()
     uvloop.run(_demo())

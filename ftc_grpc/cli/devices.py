@@ -19,7 +19,12 @@ COLUMNS = ("id", "endpoint_name", "state", "claimed_at", "registered_at", "last_
 @click.argument("name")
 @api_command
 def show(connection: Connection, name: str) -> None:
-    """Show the claimed device NAME (an ID or a resource name)."""
+    """Show the claimed device NAME (an ID or a resource name).
+
+    \b
+    Example:
+      ftc device show 019a0c5e7b1d7c2e8f00112233445566
+    """
     full = connection.resource_name(name, DEVICE)
     api = connection.api
     found = api.call(api.devices.GetDevice, GetDeviceRequest(name=full))
@@ -30,7 +35,12 @@ def show(connection: Connection, name: str) -> None:
 @limit_option
 @api_command
 def list_(connection: Connection, limit: int) -> None:
-    """List the devices that an account has claimed."""
+    """List the devices that an account has claimed.
+
+    \b
+    Example:
+      ftc device list --limit 200
+    """
     method = connection.api.devices.ListDevices
     request = ListDevicesRequest(parent=connection.parent)
     found, more = take(connection, method, request, "devices", limit)

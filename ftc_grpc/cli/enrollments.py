@@ -39,7 +39,12 @@ def enrollment() -> None:
 @click.option("--expires-at", type=MOMENT, help="Removed then if not claimed (ISO 8601). Default: never.")
 @api_command
 def create(connection: Connection, enrollment_identity: str, expires_at: Timestamp | None) -> None:
-    """Put ENROLLMENT_IDENTITY (A-…, from `ftc enrollment-id` or the label) on the list."""
+    """Put ENROLLMENT_IDENTITY (A-…, from `ftc enrollment-id` or the label) on the list.
+
+    \b
+    Example:
+      ftc enrollment create "$(ftc enrollment-id device.pem)" --expires-at 2030-12-31
+    """
     wanted = DeviceEnrollment(enrollment_identity=enrollment_identity, expires_at=expires_at)
     api = connection.api
     created = api.call(
@@ -53,7 +58,12 @@ def create(connection: Connection, enrollment_identity: str, expires_at: Timesta
 @click.argument("name")
 @api_command
 def get(connection: Connection, name: str) -> None:
-    """Show the enrollment NAME (an ID or a resource name)."""
+    """Show the enrollment NAME (an ID or a resource name).
+
+    \b
+    Example:
+      ftc enrollment get 019a0c5e7b1d7c2e8f00112233445566
+    """
     full = connection.resource_name(name, DEVICE_ENROLLMENT)
     api = connection.api
     found = api.call(api.device_enrollments.GetDeviceEnrollment, GetDeviceEnrollmentRequest(name=full))
@@ -64,7 +74,12 @@ def get(connection: Connection, name: str) -> None:
 @limit_option
 @api_command
 def list_(connection: Connection, limit: int) -> None:
-    """List an account's enrollments."""
+    """List an account's enrollments.
+
+    \b
+    Example:
+      ftc enrollment list --limit 200 --json
+    """
     method = connection.api.device_enrollments.ListDeviceEnrollments
     request = ListDeviceEnrollmentsRequest(parent=connection.parent)
     found, more = take(connection, method, request, "device_enrollments", limit)
@@ -76,7 +91,12 @@ def list_(connection: Connection, limit: int) -> None:
 @click.option("--etag", default="", help="Refuse if it has changed since this etag was read.")
 @api_command
 def delete(connection: Connection, name: str, etag: str) -> None:
-    """Remove the enrollment NAME (an ID or a resource name) and release its device."""
+    """Remove the enrollment NAME (an ID or a resource name) and release its device.
+
+    \b
+    Example:
+      ftc enrollment delete 019a0c5e7b1d7c2e8f00112233445566
+    """
     full = connection.resource_name(name, DEVICE_ENROLLMENT)
     api = connection.api
     api.call(

@@ -178,6 +178,8 @@ def test_every_command_explains_itself_with_an_example() -> None:
             own += [p for name, sub in command.commands.items() for p in commands(sub, [*path, name])]
         return own
 
+    assert isinstance(cli, RootGroup)
+    cli.load_extensions()
     for path in commands(cli, []):
         text = done(*path, "--help")
         assert "ftc " in text.partition("Options:")[0].partition("\n")[2], path
