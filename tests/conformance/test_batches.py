@@ -254,13 +254,18 @@ def test_a_request_id_is_free_again_after_its_time(scene: Scene) -> None:
     assert scene.run(scene.create_enrollment(account, 2), idempotency=late) == outcome
 
 
-def test_many_outdated_request_ids_do_not_disturb_a_fresh_one(scene: Scene) -> None:
+def test_a_request_id_that_is_used_again_is_not_swept_with_its_old_request(scene: Scene) -> None:
     account = scene.account()
-    for number in range(3 * REQUEST_ID_SWEEP):
-        scene.run(scene.create_enrollment(account, number), idempotency=request_key(str(number)))
-    late = msgspec.structs.replace(request_key("late"), now=NOW + TTL)
-    outcome = scene.run(scene.create_enrollment(account, 999), idempotency=late)
-    assert scene.run(scene.create_enrollment(account, 999), idempotency=late) == outcome
+    for number in range(REQUEST_ID_SWEEP):  # these are swept first
+        older = msgspec.structs.replace(request_key(str(number)), now=NOW - TTL + timedelta(seconds=1))
+        scene.run(scene.create_enrollment(account, number), idempotency=older)
+    scene.run(scene.create_enrollment(account, 100), idempotency=request_key())
+    again = msgspec.structs.replace(request_key(), now=NOW + TTL)
+    outcome = scene.run(scene.create_enrollment(account, 101), idempotency=again)
+    for number in range(2):
+        other = msgspec.structs.replace(request_key(f"other {number}"), now=NOW + TTL)
+        scene.run(scene.create_enrollment(account, 200 + number), idempotency=other)
+    assert scene.run(scene.create_enrollment(account, 101), idempotency=again) == outcome
 
 
 # --- validation alone ------------------------------------------------------------------------------

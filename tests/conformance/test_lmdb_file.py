@@ -6,16 +6,18 @@ import errno
 import multiprocessing
 import stat
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import lmdb
 import pytest
 
 from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import REQUEST_ID_SWEEP, REQUEST_ID_TTL_S
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
 from ftc_core.storage.lmdb.faults import translate
-from ftc_core.storage.port import CreateEnrollments, Submission
+from ftc_core.storage.port import CreateEnrollments, IdempotencyKey, Submission
 from tests.conformance.scene import NOW, Scene, fingerprint
 
 
@@ -138,6 +140,26 @@ def test_a_record_that_makes_no_sense_is_a_corrupt_index(tmp_path: Path, damaged
     assert answer.reason is Reason.INTERNAL_5
     assert not isinstance(fine, FtcError)
     store.close()
+
+
+# --- request IDs -----------------------------------------------------------------------------------
+
+
+def test_outdated_request_ids_leave_the_file(tmp_path: Path) -> None:
+    store = open_lmdb(tmp_path, create=True)
+    scene = Scene(store)
+    account = scene.account()
+    outdated = 2 * REQUEST_ID_SWEEP
+    for number in range(outdated + 2):
+        late = timedelta(seconds=0 if number < outdated else REQUEST_ID_TTL_S)
+        key = IdempotencyKey("scope", str(number), bytes(32), NOW + late)
+        scene.run(scene.create_enrollment(account, number), idempotency=key)
+    store.close()
+    for table in (b"requests", b"request_expiry"):
+        environment, handle = raw(tmp_path, table)
+        with environment.begin() as txn:
+            assert txn.stat(handle)["entries"] == 2  # type: ignore[arg-type]
+        environment.close()
 
 
 # --- full ------------------------------------------------------------------------------------------

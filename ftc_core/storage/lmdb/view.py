@@ -101,8 +101,6 @@ class LmdbView:
     ) -> list[TrustAnchor]:
         found: dict[bytes, TrustAnchor] = {}
         for fingerprint in self._anchor_candidates(subjects, fingerprints):
-            if fingerprint in found:
-                continue
             stored = self._txn.get(fingerprint, None, self._tables.trust_anchors)
             if stored is not None:
                 found[fingerprint] = TrustAnchor(
