@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api import Tenant, TestApi, running_api
+from tests.api import Tenant as ApiTenant
+from tests.api import TestApi, running_api
+from tests.certificates import Manufacturer
+from tests.instance import Instance, Tenant, make_data_directory, running_instance
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +20,29 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestApi]:
 
 
 @pytest.fixture
-def tenant(api: TestApi) -> Tenant:
+def tenant(api: TestApi) -> ApiTenant:
     """A fresh account."""
     return api.tenant()
 
 
 @pytest.fixture
-def other(api: TestApi) -> Tenant:
+def other(api: TestApi) -> ApiTenant:
     """Another fresh account."""
     return api.tenant("Other")
+
+
+@pytest.fixture(scope="session")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """One whole instance for all device-side tests of this test process, each with accounts of its own."""
+    with running_instance(
+        make_data_directory(tmp_path_factory.mktemp("instance") / "data"), "--shutdown-grace-s=1"
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def owner(instance: Instance, manufacturer: Manufacturer) -> Tenant:
+    """A fresh account of that instance, which trusts the manufacturer's CA."""
+    tenant = instance.tenant()
+    tenant.trust(manufacturer)
+    return tenant
