@@ -120,6 +120,11 @@ class Instance:
             ca_pem=self.directory.server_ca_file.read_bytes(),
         )
 
+    def reconnect(self) -> None:
+        """Call the API over a new connection from now on: an old one waits before it tries again."""
+        self.api.close()
+        del self.api
+
     def stored_device(self, fingerprint: bytes) -> Device | None:
         """The device of a certificate as it is on disk, whoever owns it."""
         store = open_store(f"lmdb://{self.directory.store.absolute()}", read_only=True)

@@ -51,11 +51,12 @@ class Thing:
         endpoint_name: str | None = None,
         block_size: int = 1_024,
         answer_delay_s: float = 0.0,
+        uri: str | None = None,
     ) -> Succeeded | BootstrapFailed:
-        """One attempt, with `aid` in the URI if `account_id` is given."""
+        """One attempt at `uri` (default: as published), with `aid` if `account_id` is given."""
         aid = "" if account_id is None else f"?aid={account_id}"
         account = SecurityInstance(
-            server_uri=self.instance.bootstrap_uri + aid,
+            server_uri=(uri or self.instance.bootstrap_uri) + aid,
             bootstrap_server=True,
             mode=SecurityMode.CERTIFICATE,
             public_key=self.credential.der,
@@ -68,11 +69,16 @@ class Thing:
         return await runner.bootstrap(account)
 
     async def claimed(
-        self, *, account_id: str | None = None, block_size: int = 1_024, answer_delay_s: float = 0.0
+        self,
+        *,
+        account_id: str | None = None,
+        block_size: int = 1_024,
+        answer_delay_s: float = 0.0,
+        uri: str | None = None,
     ) -> BootstrapOutcome:
         """What a bootstrap that must succeed gives."""
         done = await self.bootstrap(
-            account_id=account_id, block_size=block_size, answer_delay_s=answer_delay_s
+            account_id=account_id, block_size=block_size, answer_delay_s=answer_delay_s, uri=uri
         )
         assert isinstance(done, Succeeded), done
         return done.outcome

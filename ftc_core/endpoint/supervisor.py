@@ -203,6 +203,10 @@ class Supervisor:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
+        # The API binds its port itself: also where the settings say 0, its successor must be where it was.
+        (address,) = self._api.ready.addresses
+        settings = msgspec.structs.replace(self._api.spec.settings, grpc_listen=ListenAddress.parse(address))
+        self._api.spec = msgspec.structs.replace(self._api.spec, settings=settings)
 
     def _publish(self) -> Endpoints:
         """Tell other processes where this instance listens, and which processes it has."""
@@ -231,13 +235,14 @@ class Supervisor:
             delay = min(2 * delay, RESTART_DELAY_MAX_S)
             try:
                 await child.start()
-            except FtcError as error:
-                _log.error(
-                    "restart failed", process=child.spec.name, reason=error.reason, error=error.message
-                )
+            except (FtcError, OSError) as error:  # OSError: the system has no process or descriptor to give
+                _log.error("restart failed", process=child.spec.name, error=str(error))
                 continue
-            self._publish()
             _log.info("restarted", process=child.spec.name, pid=child.process.pid)
+            try:
+                self._publish()
+            except OSError as error:  # a full disk; the process serves all the same
+                _log.error("endpoints not published", error=str(error))
 
 
 def _close(sockets: Sequence[socket.socket]) -> None:
