@@ -73,6 +73,8 @@ class Reason(StrEnum):
     ENROLLMENT_ALREADY_EXISTS = "ENROLLMENT_ALREADY_EXISTS"
     CERTIFICATE_ALREADY_EXISTS = "CERTIFICATE_ALREADY_EXISTS"
     RESOURCE_ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
+    ACCOUNT_NOT_EMPTY = "ACCOUNT_NOT_EMPTY"
+    OWN_KEY = "OWN_KEY"
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     ETAG_MISMATCH = "ETAG_MISMATCH"
     SHUTTING_DOWN = "SHUTTING_DOWN"
@@ -305,6 +307,10 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
     Reason.RESOURCE_ALREADY_EXISTS: ErrorSpec(
         "ALREADY_EXISTS", "", "resource already exists", "Use the existing one."
     ),
+    Reason.ACCOUNT_NOT_EMPTY: ErrorSpec(
+        "FAILED_PRECONDITION", "", "account is not empty", "Delete first what the message names."
+    ),
+    Reason.OWN_KEY: ErrorSpec("FAILED_PRECONDITION", "", "a key cannot delete itself", "Use another key."),
     Reason.REQUEST_ID_REUSED: ErrorSpec(
         "INVALID_ARGUMENT",
         "",

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable
 
 from ftc_core.application.context import ApplicationContext
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
+from ftc_core.errors import FtcError
+from ftc_core.limits import KEY_USE_INTERVAL_S
 from ftc_core.listen import ANY_HOST, ListenAddress
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.group_commit import GroupCommit
 from ftc_grpc.expiry import sweep_forever
+from ftc_grpc.periodic import repeat_forever
 from ftc_grpc.server import ApiServer
 
 __all__ = ["serve"]
@@ -40,14 +44,22 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
         )
         port = await server.start(_address(settings.grpc_listen))
         ready(Ready(addresses=(str(ListenAddress(settings.grpc_listen.host, port)),)))
-        sweeper = asyncio.create_task(sweep_forever(context))
+        record_uses = functools.partial(server.key_uses.record, context)
+        chores = [
+            asyncio.create_task(sweep_forever(context)),
+            asyncio.create_task(
+                repeat_forever(record_uses, name="record of API key uses", interval_s=KEY_USE_INTERVAL_S)
+            ),
+        ]
         try:
             await stop.wait()
         finally:
-            sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeper
+            for chore in chores:
+                chore.cancel()
+            await asyncio.wait(chores)
             await server.stop(settings.shutdown_grace_s)
+            with contextlib.suppress(FtcError):  # coarse by nature: no reason to end badly
+                await record_uses()
     finally:
         commit.close()
         store.close()

@@ -42,13 +42,13 @@ def parent_account(parent: str) -> str:
     return account_id
 
 
-def named_resource(name: str, pattern: NamePattern) -> tuple[str, ...]:
-    """The IDs in a request's `name`, the account's first.
+def named_resource(name: str, pattern: NamePattern, *, field: str = "name") -> tuple[str, ...]:
+    """The IDs in the name that a request gives in `field`, the account's first.
 
     Raises FtcError FIELD_REQUIRED, RESOURCE_NAME_INVALID; RESOURCE_NOT_FOUND if it is not the caller's to
     see: another account's resource and one that does not exist look alike.
     """
-    ids = pattern.parse(name, field="name")
+    ids = pattern.parse(name, field=field)
     _check_sight(current_caller(), ids[0])
     return ids
 

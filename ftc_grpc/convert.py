@@ -130,6 +130,7 @@ def api_key_to_proto(key: ApiKey) -> account_pb2.ApiKey:
         role=account_pb2.ApiKey.Role.Value(key.role.value),
         created_at=_timestamp(key.created_at),
         expires_at=_timestamp(key.expires_at),
+        last_used_at=_timestamp(key.last_used_at),
         etag=_etag(key.revision),
     )
 

@@ -6,13 +6,13 @@ refused by the claim decision from the very moment of expiry; the sweep only tid
 
 from __future__ import annotations
 
-import asyncio
 from typing import NoReturn
 
 import structlog
 
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.enrollments import expire_enrollments
+from ftc_grpc.periodic import repeat_forever
 
 __all__ = ["SWEEP_INTERVAL_S", "sweep_forever"]
 
@@ -24,10 +24,9 @@ SWEEP_INTERVAL_S = 5.0
 
 async def sweep_forever(context: ApplicationContext, interval_s: float = SWEEP_INTERVAL_S) -> NoReturn:
     """Sweep now and every `interval_s` seconds, until cancelled; a sweep that fails is logged."""
-    while True:
-        try:
-            if removed := await expire_enrollments(context):
-                _log.info("enrollments expired", count=removed)
-        except Exception as error:
-            _log.error("expiry sweep failed", exc_info=error)
-        await asyncio.sleep(interval_s)
+
+    async def sweep() -> None:
+        if removed := await expire_enrollments(context):
+            _log.info("enrollments expired", count=removed)
+
+    await repeat_forever(sweep, name="expiry sweep", interval_s=interval_s)

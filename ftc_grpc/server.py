@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from ftc_core.application.context import ApplicationContext
+from ftc_core.application.key_use import KeyUses
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import RPC_MESSAGE_MAX_BYTES, RPC_METADATA_MAX_BYTES
 from ftc_grpc._gen.ftc.v1 import (
@@ -71,7 +72,7 @@ class ApiServer:
     """The API over TLS. To be made, started and stopped in one event loop.
 
     `certificate_pem` (with intermediates, if any) and `private_key_pem` are the server's identity.
-    `observers` are told of every finished RPC.
+    `observers` are told of every finished RPC. `key_uses` has noted the use of each API key.
     """
 
     def __init__(
@@ -87,12 +88,17 @@ class ApiServer:
             for service in (*_API, *_STANDARD)
             for method in service.methods
         )
+        self.key_uses = KeyUses()
         self._credentials = grpc.ssl_server_credentials([(private_key_pem, certificate_pem)])
         self._health = Health(SERVICES)
         self._server = aio.server(
             interceptors=cast(
                 "list[aio.ServerInterceptor[Any, Any]]",
-                [ErrorInterceptor(), CallLogInterceptor(observers), AuthenticationInterceptor(context)],
+                [
+                    ErrorInterceptor(),
+                    CallLogInterceptor(observers),
+                    AuthenticationInterceptor(context, self.key_uses),
+                ],
             ),
             options=_OPTIONS,
         )

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import grpc
 import pytest
 
-from ftc_core.application import accounts
+from ftc_core.application import accounts, api_keys
 from ftc_core.application.authentication import BootstrappedOperator, Principal, bootstrap_operator
 from ftc_core.application.context import ApplicationContext, WriteOptions, utc_now
 from ftc_core.credentials.pki import create_authority, create_server_identity
@@ -105,10 +105,10 @@ class TestApi:
         made_at = self.context.now() - timedelta(days=1 if expired else 0)
         expires_at = made_at + timedelta(hours=1) if expired else None
         issued = self.run(
-            accounts.create_api_key(
+            api_keys.create_api_key(
                 dataclasses.replace(self.context, now=lambda: made_at),
                 caller,
-                accounts.NewApiKey(account_id=account_id, role=role, expires_at=expires_at),
+                api_keys.NewApiKey(account_id=account_id, role=role, expires_at=expires_at),
                 WriteOptions(),
             )
         )

@@ -1,27 +1,27 @@
-"""Accounts and their API keys: what an operator does with them."""
+"""Accounts: what an operator does with them."""
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import msgspec
+from msgspec import UNSET
 
-from ftc_core.application.authentication import Principal, format_api_key, hash_secret, new_secret
+from ftc_core.application.authentication import Principal
 from ftc_core.application.context import ApplicationContext, WriteOptions
-from ftc_core.application.fields import check_display_name, check_in_future
+from ftc_core.application.fields import check_display_name
 from ftc_core.application.listing import Page, PageRequest, read_page
-from ftc_core.domain.account import Account, AccountStatus, ApiKey, Role
+from ftc_core.domain.account import Account, AccountChanges, AccountStatus
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.port import CreateAccount, CreateApiKey, Created
+from ftc_core.storage.port import CreateAccount, Created, DeleteAccount, UpdateAccount
 
 __all__ = [
-    "IssuedApiKey",
+    "AccountDeletion",
+    "AccountUpdate",
     "NewAccount",
-    "NewApiKey",
     "create_account",
-    "create_api_key",
+    "delete_account",
     "get_account",
     "list_accounts",
+    "update_account",
 ]
 
 
@@ -33,24 +33,19 @@ class NewAccount(msgspec.Struct, frozen=True, kw_only=True):
     status: AccountStatus = AccountStatus.ACTIVE
 
 
-class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key as asked for; `expires_at` None means that it works until it is deleted."""
+class AccountUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change; `revision`, if given, is the one that the caller last read."""
 
     account_id: str
-    role: Role
-    display_name: str = ""
-    expires_at: datetime | None = None
+    changes: AccountChanges
+    revision: int | None = None
 
 
-class IssuedApiKey(msgspec.Struct, frozen=True):
-    """The key as stored, and the whole key as its bearer sends it.
+class AccountDeletion(msgspec.Struct, frozen=True, kw_only=True):
+    """Which account to remove; `revision`, if given, is the one that the caller last read."""
 
-    `secret` is None where no fresh secret went into the store: for a repeat of an earlier request, whose
-    secret nobody keeps, and for a request that was only validated.
-    """
-
-    key: ApiKey
-    secret: str | None
+    account_id: str
+    revision: int | None = None
 
 
 async def create_account(
@@ -58,8 +53,7 @@ async def create_account(
 ) -> Account:
     """Add an account. Raises FtcError FIELD_REQUIRED or FIELD_INVALID naming the field."""
     check_display_name(new.display_name, field="account.display_name")
-    if new.device_quota is not None and new.device_quota < 0:
-        raise FtcError(Reason.FIELD_INVALID, "account.device_quota is negative", field="account.device_quota")
+    _check_quota(new.device_quota)
     now = context.now()
     account = Account(
         id=context.new_id(),
@@ -94,33 +88,48 @@ async def list_accounts(context: ApplicationContext, page: PageRequest) -> Page[
         )
 
 
-async def create_api_key(
-    context: ApplicationContext, caller: Principal, new: NewApiKey, options: WriteOptions
-) -> IssuedApiKey:
-    """Add a key to an account.
+async def update_account(
+    context: ApplicationContext, caller: Principal, update: AccountUpdate, options: WriteOptions
+) -> Account:
+    """Change an account; the next claim is judged by its new quota and status.
 
-    Raises FtcError PERMISSION_DENIED for an OPERATOR key if the caller is none: nobody hands out more than
-    he has; FIELD_INVALID naming the field; RESOURCE_NOT_FOUND if there is no such account.
+    A quota below the number of devices held refuses new ones and takes none away. Raises FtcError
+    RESOURCE_NOT_FOUND; ETAG_MISMATCH; FIELD_REQUIRED or FIELD_INVALID naming the field.
     """
-    if new.role is Role.OPERATOR and caller.role is not Role.OPERATOR:
-        raise FtcError(Reason.PERMISSION_DENIED, "only an OPERATOR key may create OPERATOR keys")
-    check_display_name(new.display_name, field="api_key.display_name", required=False)
-    now = context.now()
-    check_in_future(new.expires_at, now, field="api_key.expires_at")
-    secret = new_secret()
-    key = ApiKey(
-        id=context.new_id(),
-        account_id=new.account_id,
-        role=new.role,
-        display_name=new.display_name,
-        secret_hash=hash_secret(secret, context.pepper),
-        created_at=now,
-        expires_at=new.expires_at,
-    )
+    changes = update.changes
+    if changes.display_name is not UNSET:
+        check_display_name(changes.display_name, field="account.display_name")
+    if changes.device_quota is not UNSET:
+        _check_quota(changes.device_quota)
     outcome = await context.submit(
-        CreateApiKey(key), options, scope=f"{caller.account_id}/CreateApiKey", request=new
+        UpdateAccount(update.account_id, changes, context.now(), update.revision),
+        options,
+        scope=f"{caller.account_id}/UpdateAccount",
+        request=update,
     )
     assert isinstance(outcome, Created)  # noqa: S101 - what the port answers to this command
-    assert outcome.key is not None  # noqa: S101
-    fresh = outcome.key.id == key.id and not options.validate_only
-    return IssuedApiKey(outcome.key, format_api_key(key.id, secret) if fresh else None)
+    assert outcome.account is not None  # noqa: S101
+    return outcome.account
+
+
+async def delete_account(
+    context: ApplicationContext, caller: Principal, deletion: AccountDeletion, options: WriteOptions
+) -> None:
+    """Remove an account and its API keys.
+
+    Raises FtcError RESOURCE_NOT_FOUND; ETAG_MISMATCH; ACCOUNT_NOT_EMPTY while it has devices, enrollments or
+    trusted certificates; OWN_KEY for the caller's own account: the last operator cannot lock everyone out.
+    """
+    if deletion.account_id == caller.account_id:
+        raise FtcError(Reason.OWN_KEY, "a key cannot delete its own account")
+    await context.submit(
+        DeleteAccount(deletion.account_id, deletion.revision),
+        options,
+        scope=f"{caller.account_id}/DeleteAccount",
+        request=deletion,
+    )
+
+
+def _check_quota(device_quota: int | None) -> None:
+    if device_quota is not None and device_quota < 0:
+        raise FtcError(Reason.FIELD_INVALID, "account.device_quota is negative", field="account.device_quota")

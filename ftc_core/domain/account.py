@@ -6,8 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-__all__ = ["Account", "AccountStatus", "ApiKey", "Role"]
+__all__ = ["Account", "AccountChanges", "AccountStatus", "ApiKey", "Role"]
 
 
 class AccountStatus(StrEnum):
@@ -39,8 +40,21 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Store revision of the last change; the etag."""
 
 
+class AccountChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """New values for some fields of an account; UNSET ones stay. `device_quota` None lifts the limit."""
+
+    display_name: str | UnsetType = UNSET
+    device_quota: int | UnsetType | None = UNSET
+    status: AccountStatus | UnsetType = UNSET
+
+    def applied_to(self, account: Account) -> Account:
+        """The account with these changes."""
+        given = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
+        return msgspec.structs.replace(account, **given)
+
+
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key. Only the keyed hash of its secret is held (32 bytes)."""
+    """An API key. Only the keyed hash of its secret is held (32 bytes). `last_used_at` is coarse."""
 
     id: str
     account_id: str

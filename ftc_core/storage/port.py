@@ -1,4 +1,4 @@
-"""The storage port: what every engine does, in batches.
+"""The storage port: what every engine does, in batches. Its commands are those of `commands`.
 
 Reading goes through a `View`, a consistent snapshot that never blocks. Writing goes through
 `Store.write`: a batch of submissions becomes one durable transaction, in which each command succeeds or
@@ -14,19 +14,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
 from typing import Protocol
-
-import msgspec
 
 from ftc_core.domain.account import Account, ApiKey
 from ftc_core.domain.certificate import TrustAnchor, TrustedCertificate
-from ftc_core.domain.claim import ClaimFacts, ClaimRequest, Granted
+from ftc_core.domain.claim import ClaimFacts, ClaimRequest
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
 from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.errors import FtcError
+from ftc_core.storage.commands import (
+    ClaimDevice,
+    Claimed,
+    Command,
+    CreateAccount,
+    CreateApiKey,
+    Created,
+    CreateEnrollments,
+    CreateTrustedCertificate,
+    DeleteAccount,
+    DeleteApiKey,
+    DeleteEnrollment,
+    DeregisterDevice,
+    Done,
+    ExpireEnrollments,
+    ExpireRegistrations,
+    IdempotencyKey,
+    MarkBootstrapped,
+    Outcome,
+    RecordApiKeyUses,
+    RegisterDevice,
+    Submission,
+    Swept,
+    UpdateAccount,
+    UpdateRegistration,
+)
 
 __all__ = [
     "ClaimDevice",
@@ -37,6 +60,8 @@ __all__ = [
     "CreateEnrollments",
     "CreateTrustedCertificate",
     "Created",
+    "DeleteAccount",
+    "DeleteApiKey",
     "DeleteEnrollment",
     "DeregisterDevice",
     "Done",
@@ -45,230 +70,15 @@ __all__ = [
     "IdempotencyKey",
     "MarkBootstrapped",
     "Outcome",
+    "RecordApiKeyUses",
     "RegisterDevice",
     "Store",
     "Submission",
     "Swept",
+    "UpdateAccount",
     "UpdateRegistration",
     "View",
 ]
-
-
-# --- commands: each is one change, atomic on its own -----------------------------------------------
-
-
-class CreateAccount(msgspec.Struct, frozen=True, tag=True):
-    """Add an account → Created(account). RESOURCE_ALREADY_EXISTS if its ID is taken."""
-
-    account: Account
-
-
-class CreateApiKey(msgspec.Struct, frozen=True, tag=True):
-    """Add an API key → Created(key). RESOURCE_NOT_FOUND if its account does not exist."""
-
-    key: ApiKey
-
-
-class CreateTrustedCertificate(msgspec.Struct, frozen=True, tag=True):
-    """Add a CA to an account → Created(certificate).
-
-    CERTIFICATE_ALREADY_EXISTS if the account holds one with this fingerprint and service already;
-    RESOURCE_NOT_FOUND if the account does not exist.
-    """
-
-    certificate: TrustedCertificate
-
-
-class CreateEnrollments(msgspec.Struct, frozen=True, tag=True):
-    """Add enrollments, all or none → Created for one, Created with the tuple for several.
-
-    ENROLLMENT_ALREADY_EXISTS (metadata `index` = position in the batch) if any fingerprint stands on any
-    account's list or twice in the batch; an expired, unclaimed enrollment in the way is removed first (with
-    its ENROLLMENT_EXPIRED event). RESOURCE_NOT_FOUND if an account does not exist. Each gives an
-    ENROLLMENT_CREATED event.
-    """
-
-    enrollments: tuple[Enrollment, ...]
-    now: datetime
-
-
-class DeleteEnrollment(msgspec.Struct, frozen=True, tag=True):
-    """Remove an enrollment and release its device → Done.
-
-    The device record goes, with its endpoint name and its quota count; the ledger gets RELEASED; events
-    ENROLLMENT_DELETED and, if a device was released, DEVICE_RELEASED. RESOURCE_NOT_FOUND if the account
-    holds no such enrollment; ETAG_MISMATCH if `revision` is given and differs.
-    """
-
-    account_id: str
-    enrollment_id: str
-    now: datetime
-    revision: int | None = None
-
-
-class ClaimDevice(msgspec.Struct, frozen=True, tag=True):
-    """Judge a Bootstrap-Request and, if granted, claim → Claimed. Raises the decision's reason if refused.
-
-    One step writes device, endpoint index, quota count, enrollment, ledger entry (CLAIMED, at first claim
-    only) and events (ENROLLMENT_CLAIMED and DEVICE_CLAIMED, at first claim only; a pre-assigned device that
-    was enrolled since gets its ENROLLMENT_CLAIMED then). A re-claim by the same certificate in the same
-    account keeps device ID and claimed_at, sets the state to CLOUD_ENROLLING and the endpoint name to the
-    request's. If the enrollment now stands in another account than the device's
-    owner, the device leaves the old owner (RELEASED, DEVICE_RELEASED) in the same step.
-    `device_id` is used for a new device.
-    """
-
-    request: ClaimRequest
-    device_id: str
-    now: datetime
-
-
-class MarkBootstrapped(msgspec.Struct, frozen=True, tag=True):
-    """Bootstrap-Finish was acknowledged → Done; state BOOTSTRAPPED, event DEVICE_BOOTSTRAPPED.
-
-    A device whose registration overtook this stays REGISTERED.
-    RESOURCE_NOT_FOUND if the account no longer owns the device.
-    """
-
-    account_id: str
-    device_id: str
-    now: datetime
-
-
-class RegisterDevice(msgspec.Struct, frozen=True, tag=True):
-    """An LwM2M Register → Created(device); state REGISTERED, event DEVICE_REGISTERED.
-
-    CREDENTIALS_RELEASED if the account no longer owns the device or its endpoint name is another one.
-    """
-
-    account_id: str
-    device_id: str
-    endpoint_name: str
-    lifetime: int
-    lwm2m_version: str
-    binding: str
-    object_links: str
-    client_version: str
-    address: str
-    now: datetime
-
-
-class UpdateRegistration(msgspec.Struct, frozen=True, tag=True):
-    """An LwM2M Update → Created(device); absent fields keep their value.
-
-    CREDENTIALS_RELEASED as in RegisterDevice; REGISTRATION_NOT_FOUND if the device is not registered.
-    """
-
-    account_id: str
-    device_id: str
-    address: str
-    now: datetime
-    lifetime: int | None = None
-    binding: str | None = None
-    object_links: str | None = None
-
-
-class DeregisterDevice(msgspec.Struct, frozen=True, tag=True):
-    """An LwM2M De-register → Done; state DEREGISTERED, event DEVICE_DEREGISTERED.
-
-    CREDENTIALS_RELEASED and REGISTRATION_NOT_FOUND as in UpdateRegistration.
-    """
-
-    account_id: str
-    device_id: str
-    now: datetime
-
-
-class ExpireEnrollments(msgspec.Struct, frozen=True, tag=True):
-    """Remove up to `limit` unclaimed enrollments with expires_at ≤ now → Swept; ENROLLMENT_EXPIRED events."""
-
-    now: datetime
-    limit: int = 1_000
-
-
-class ExpireRegistrations(msgspec.Struct, frozen=True, tag=True):
-    """De-register up to `limit` devices whose lifetime ended by `now` → Swept; DEVICE_DEREGISTERED events."""
-
-    now: datetime
-    limit: int = 1_000
-
-
-Command = (
-    CreateAccount
-    | CreateApiKey
-    | CreateTrustedCertificate
-    | CreateEnrollments
-    | DeleteEnrollment
-    | ClaimDevice
-    | MarkBootstrapped
-    | RegisterDevice
-    | UpdateRegistration
-    | DeregisterDevice
-    | ExpireEnrollments
-    | ExpireRegistrations
-)
-
-
-# --- results ---------------------------------------------------------------------------------------
-
-
-class Created(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The records as written, their revision filled in; exactly one of the fields is set."""
-
-    account: Account | None = None
-    key: ApiKey | None = None
-    certificate: TrustedCertificate | None = None
-    enrollments: tuple[Enrollment, ...] = ()
-    device: Device | None = None
-
-
-class Claimed(msgspec.Struct, frozen=True, tag=True):
-    """A durable claim: the grant, the device as written, and whether ownership changed by it."""
-
-    grant: Granted
-    device: Device
-    first_claim: bool
-
-
-class Done(msgspec.Struct, frozen=True, tag=True):
-    """The command took effect; there is nothing more to tell."""
-
-    revision: int
-
-
-class Swept(msgspec.Struct, frozen=True, tag=True):
-    """How many rows a sweep changed; `more` if the limit stopped it."""
-
-    count: int
-    more: bool
-
-
-Outcome = Created | Claimed | Done | Swept
-
-
-class IdempotencyKey(msgspec.Struct, frozen=True):
-    """A caller's request_id.
-
-    `scope` is the account and method, `digest` that of the request (32 bytes).
-    """
-
-    scope: str
-    request_id: str
-    digest: bytes
-    now: datetime
-
-
-class Submission(msgspec.Struct, frozen=True):
-    """A command on its way to the store.
-
-    With `idempotency`, a repeat of the same request within REQUEST_ID_TTL_S gets the stored outcome without
-    a second effect, and another request under the same ID gets REQUEST_ID_REUSED. With `validate_only`, the
-    outcome is computed and nothing is kept.
-    """
-
-    command: Command
-    idempotency: IdempotencyKey | None = None
-    validate_only: bool = False
 
 
 class View(Protocol):
@@ -295,6 +105,14 @@ class View(Protocol):
 
     def get_api_key(self, key_id: str) -> ApiKey | None:
         """The key, or None."""
+        ...
+
+    def list_api_keys(self, account_id: str, *, after: str | None, limit: int) -> list[ApiKey]:
+        """In order of ID, from the first past `after`."""
+        ...
+
+    def count_api_keys(self, account_id: str) -> int:
+        """How many the account has."""
         ...
 
     def get_trusted_certificate(self, account_id: str, certificate_id: str) -> TrustedCertificate | None:

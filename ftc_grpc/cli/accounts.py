@@ -1,34 +1,32 @@
-"""`ftc account …` and `ftc key …`."""
+"""`ftc account …`."""
 
 from __future__ import annotations
 
-import json
-
 import click
-from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.field_mask_pb2 import FieldMask
 
-from ftc_core.domain.account import Role
-from ftc_grpc._gen.ftc.v1.account_pb2 import Account, ApiKey
+from ftc_core.domain.account import AccountStatus
+from ftc_grpc._gen.ftc.v1.account_pb2 import Account
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import (
     CreateAccountRequest,
-    CreateApiKeyRequest,
+    DeleteAccountRequest,
     GetAccountRequest,
     ListAccountsRequest,
+    UpdateAccountRequest,
 )
 from ftc_grpc.cli.connection import Connection, api_command
 from ftc_grpc.cli.listing import limit_option, take
-from ftc_grpc.cli.output import print_list, print_resource, to_json_object
-from ftc_grpc.cli.times import MOMENT
+from ftc_grpc.cli.output import print_list, print_resource
 from ftc_grpc.resource_names import ACCOUNT
 
-__all__ = ["account", "key"]
+__all__ = ["account"]
 
 COLUMNS = ("id", "display_name", "status", "device_count", "device_quota", "created_at")
 
 
 @click.group()
 def account() -> None:
-    """Create and look at accounts.
+    """Create, change, delete and look at accounts.
 
     \b
     Examples:
@@ -67,7 +65,7 @@ def get(connection: Connection, name: str) -> None:
       ftc account get 019a0c5e7b1d7c2e8f00112233445566
     """
     chosen = name or connection.parent
-    full = chosen if "/" in chosen or not chosen else ACCOUNT.format(chosen)
+    full = _full_name(chosen) if chosen else ""
     api = connection.api
     found = api.call(api.accounts.GetAccount, GetAccountRequest(name=full))
     print_resource(found, as_json=connection.json)
@@ -88,38 +86,68 @@ def list_(connection: Connection, limit: int) -> None:
     print_list(found, COLUMNS, more=more, as_json=connection.json)
 
 
-@click.group()
-def key() -> None:
-    """Create API keys.
-
-    \b
-    Example:
-      ftc key create --role ADMIN --account 019a0c5e7b1d7c2e8f00112233445566
-    """
-
-
-@key.command("create")
+@account.command("update")
+@click.argument("name")
+@click.option("--display-name", help="A new name for people.")
+@click.option("--device-quota", type=click.IntRange(min=0), help="How many devices it may hold.")
+@click.option("--no-device-quota", is_flag=True, help="Lift the limit.")
 @click.option(
-    "--role", type=click.Choice([role.value for role in Role]), required=True, help="What it may do."
+    "--status",
+    type=click.Choice([status.value for status in AccountStatus]),
+    help="SUSPENDED: its devices are refused.",
 )
-@click.option("--name", "display_name", default="", help="A name for people.")
-@click.option("--expires-at", type=MOMENT, help="When it stops working (ISO 8601). Default: never.")
+@click.option("--etag", default="", help="Refuse if it has changed since this etag was read.")
 @api_command
-def create_key(connection: Connection, role: str, display_name: str, expires_at: Timestamp | None) -> None:
-    """Create an API key and show its secret, this once.
+def update(
+    connection: Connection,
+    name: str,
+    display_name: str | None,
+    device_quota: int | None,
+    no_device_quota: bool,
+    status: str | None,
+    etag: str,
+) -> None:
+    """Change the account NAME (an ID or accounts/ID); the next claim is judged by it (operators).
+
+    \b
+    Examples:
+      ftc account update 019a0c5e7b1d7c2e8f00112233445566 --device-quota 2000
+      ftc account update 019a0c5e7b1d7c2e8f00112233445566 --status SUSPENDED
+    """
+    if no_device_quota and device_quota is not None:
+        raise click.UsageError("--device-quota and --no-device-quota exclude each other")
+    wanted = Account(name=_full_name(name), display_name=display_name or "", device_quota=device_quota)
+    if status is not None:
+        wanted.status = Account.Status.Value(status)
+    given = {
+        "display_name": display_name is not None,
+        "device_quota": no_device_quota or device_quota is not None,
+        "status": status is not None,
+    }
+    mask = FieldMask(paths=[path for path, chosen in given.items() if chosen])
+    if not mask.paths:
+        raise click.UsageError("nothing to change: give at least one option")
+    api = connection.api
+    request = UpdateAccountRequest(account=wanted, update_mask=mask, etag=etag)
+    print_resource(api.call(api.accounts.UpdateAccount, request), as_json=connection.json)
+
+
+@account.command("delete")
+@click.argument("name")
+@click.option("--etag", default="", help="Refuse if it has changed since this etag was read.")
+@api_command
+def delete(connection: Connection, name: str, etag: str) -> None:
+    """Delete the account NAME (an ID or accounts/ID), which must be empty, and its keys (operators).
 
     \b
     Example:
-      ftc key create --role READER --name dashboard --expires-at 2030-12-31
+      ftc account delete 019a0c5e7b1d7c2e8f00112233445566
     """
-    wanted = ApiKey(display_name=display_name, role=ApiKey.Role.Value(role), expires_at=expires_at)
+    full = _full_name(name)
     api = connection.api
-    answer = api.call(
-        api.accounts.CreateApiKey, CreateApiKeyRequest(parent=connection.parent, api_key=wanted)
-    )
-    if connection.json:
-        click.echo(json.dumps(to_json_object(answer), indent=2))
-        return
-    print_resource(answer.api_key, as_json=False)
-    click.echo(f"\n{answer.secret}")
-    click.echo("The line above is the key. It is not stored and cannot be shown again.", err=True)
+    api.call(api.accounts.DeleteAccount, DeleteAccountRequest(name=full, etag=etag))
+    click.echo("{}" if connection.json else f"{full} is deleted, and its API keys with it")
+
+
+def _full_name(name: str) -> str:
+    return name if "/" in name else ACCOUNT.format(name)

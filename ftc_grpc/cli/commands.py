@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from ftc_grpc.cli import devices
-from ftc_grpc.cli.accounts import account, key
+from ftc_grpc.cli.accounts import account
 from ftc_grpc.cli.certificates import cert
 from ftc_grpc.cli.demo import demo
 from ftc_grpc.cli.enrollments import enrollment
+from ftc_grpc.cli.keys import key
 
 __all__ = ["register"]
 

@@ -6,6 +6,7 @@ import grpc
 
 from ftc_core.application.authentication import authenticate
 from ftc_core.application.context import ApplicationContext
+from ftc_core.application.key_use import KeyUses
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc.authorization import REQUIRED_ROLE, authorize
 from ftc_grpc.caller import set_caller
@@ -24,8 +25,9 @@ class AuthenticationInterceptor(Interceptor):
     to which gRPC answers UNIMPLEMENTED.
     """
 
-    def __init__(self, context: ApplicationContext) -> None:
+    def __init__(self, context: ApplicationContext, key_uses: KeyUses) -> None:
         self._context = context
+        self._key_uses = key_uses
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -35,6 +37,7 @@ class AuthenticationInterceptor(Interceptor):
         if method in REQUIRED_ROLE:
             try:
                 caller = await authenticate(self._context, _bearer_token(handler_call_details))
+                self._key_uses.note(caller.key_id, self._context.now())
                 set_caller(caller)
                 authorize(caller, method)
             except Exception as error:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import grpc
 import structlog
+from google.protobuf.message import Message
 from grpc import aio
 
 from ftc_core.errors import FtcError, Reason
@@ -47,12 +48,18 @@ class ErrorInterceptor(Interceptor):
 
 
 def _resource_of(request: object) -> str:
-    """The name that a request is about: AIP-131 and AIP-133 call it `name` or `parent`."""
+    """The name that a request is about: AIP-131 and AIP-133 call it `name` or `parent`.
+
+    In an update (AIP-134) it is the `name` of the resource that the request holds.
+    """
     for field in ("name", "parent"):
         value = getattr(request, field, "")
         if isinstance(value, str) and value:
             return value
-    return ""
+    if not isinstance(request, Message) or "update_mask" not in request.DESCRIPTOR.fields_by_name:
+        return ""
+    held = (getattr(value, "name", "") for _, value in request.ListFields())
+    return next((name for name in held if isinstance(name, str) and name), "")
 
 
 async def _abort(context: Context, error: FtcError, resource: str) -> NoReturn:

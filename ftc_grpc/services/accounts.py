@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from ftc_core.application import accounts
+from google.protobuf import empty_pb2
+from msgspec import UNSET
+
+from ftc_core.application import accounts, api_keys
 from ftc_core.application.context import ApplicationContext
-from ftc_core.domain.account import AccountStatus, Role
+from ftc_core.domain.account import AccountChanges, AccountStatus, Role
 from ftc_grpc._gen.ftc.v1 import account_pb2, account_service_pb2, account_service_pb2_grpc
 from ftc_grpc.caller import current_caller, named_resource, parent_account
 from ftc_grpc.convert import (
@@ -13,13 +16,17 @@ from ftc_grpc.convert import (
     enum_field,
     optional_time,
     required_message,
+    revision_of_etag,
     write_options,
 )
+from ftc_grpc.field_mask import masked_fields
 from ftc_grpc.pagination import Paginator
-from ftc_grpc.resource_names import ACCOUNT
+from ftc_grpc.resource_names import ACCOUNT, API_KEY
 from ftc_grpc.services.context import RpcContext
 
 __all__ = ["AccountService"]
+
+_CHANGEABLE = ("display_name", "device_quota", "status")
 
 
 class AccountService(account_service_pb2_grpc.AccountServiceServicer):
@@ -67,6 +74,40 @@ class AccountService(account_service_pb2_grpc.AccountServiceServicer):
             total_size=page.total,
         )
 
+    async def UpdateAccount(
+        self, request: account_service_pb2.UpdateAccountRequest, context: RpcContext
+    ) -> account_pb2.Account:
+        """Change an account."""
+        required_message(request, "account")
+        wanted = request.account
+        (account_id,) = named_resource(wanted.name, ACCOUNT, field="account.name")
+        fields = masked_fields(wanted, request.update_mask, _CHANGEABLE)
+        quota = wanted.device_quota if wanted.HasField("device_quota") else None
+        update = accounts.AccountUpdate(
+            account_id=account_id,
+            changes=AccountChanges(
+                display_name=wanted.display_name if "display_name" in fields else UNSET,
+                device_quota=quota if "device_quota" in fields else UNSET,
+                status=enum_field(wanted, "status", AccountStatus, field="account.status")
+                if "status" in fields
+                else UNSET,
+            ),
+            revision=revision_of_etag(request.etag),
+        )
+        account = await accounts.update_account(
+            self._context, current_caller(), update, write_options(request)
+        )
+        return account_to_proto(account)
+
+    async def DeleteAccount(
+        self, request: account_service_pb2.DeleteAccountRequest, context: RpcContext
+    ) -> empty_pb2.Empty:
+        """Delete an account and its API keys."""
+        (account_id,) = named_resource(request.name, ACCOUNT)
+        deletion = accounts.AccountDeletion(account_id=account_id, revision=revision_of_etag(request.etag))
+        await accounts.delete_account(self._context, current_caller(), deletion, write_options(request))
+        return empty_pb2.Empty()
+
     async def CreateApiKey(
         self, request: account_service_pb2.CreateApiKeyRequest, context: RpcContext
     ) -> account_service_pb2.CreateApiKeyResponse:
@@ -74,13 +115,39 @@ class AccountService(account_service_pb2_grpc.AccountServiceServicer):
         account_id = parent_account(request.parent)
         required_message(request, "api_key")
         wanted = request.api_key
-        new = accounts.NewApiKey(
+        new = api_keys.NewApiKey(
             account_id=account_id,
             role=enum_field(wanted, "role", Role, field="api_key.role"),
             display_name=wanted.display_name,
             expires_at=optional_time(wanted, "expires_at", field="api_key.expires_at"),
         )
-        issued = await accounts.create_api_key(self._context, current_caller(), new, write_options(request))
+        issued = await api_keys.create_api_key(self._context, current_caller(), new, write_options(request))
         return account_service_pb2.CreateApiKeyResponse(
             api_key=api_key_to_proto(issued.key), secret=issued.secret or ""
         )
+
+    async def ListApiKeys(
+        self, request: account_service_pb2.ListApiKeysRequest, context: RpcContext
+    ) -> account_service_pb2.ListApiKeysResponse:
+        """List an account's API keys."""
+        account_id = parent_account(request.parent)
+        scope = f"{account_id}/apiKeys"
+        page = await api_keys.list_api_keys(
+            self._context, account_id, self._paginator.read(request, scope=scope)
+        )
+        return account_service_pb2.ListApiKeysResponse(
+            api_keys=[api_key_to_proto(key) for key in page.records],
+            next_page_token=self._paginator.token(page.next_after, scope=scope),
+            total_size=page.total,
+        )
+
+    async def DeleteApiKey(
+        self, request: account_service_pb2.DeleteApiKeyRequest, context: RpcContext
+    ) -> empty_pb2.Empty:
+        """Revoke an API key."""
+        account_id, key_id = named_resource(request.name, API_KEY)
+        deletion = api_keys.ApiKeyDeletion(
+            account_id=account_id, key_id=key_id, revision=revision_of_etag(request.etag)
+        )
+        await api_keys.delete_api_key(self._context, current_caller(), deletion, write_options(request))
+        return empty_pb2.Empty()

@@ -227,6 +227,8 @@ class Scene:
                     view.list_trusted_certificates(account.id, after=None, limit=1_000),
                     view.list_enrollments(account.id, after=None, limit=1_000),
                     view.list_devices(account.id, after=None, limit=1_000),
+                    view.list_api_keys(account.id, after=None, limit=1_000),
+                    view.count_api_keys(account.id),
                     view.count_trusted_certificates(account.id),
                     view.count_enrollments(account.id),
                     view.count_devices(account.id),

@@ -59,6 +59,36 @@ def test_account_and_key_are_made_for_a_new_customer(operator: Shell) -> None:
     assert operator.json("account", "get", account["name"]) == account
 
 
+def test_account_is_changed_and_deleted(operator: Shell) -> None:
+    account = operator.json("account", "create", "Acme", "--device-quota", "10")
+
+    changed = operator.json("account", "update", account["id"], "--status", "SUSPENDED", "--no-device-quota")
+    stale = operator.run("account", "delete", account["name"], "--etag", account["etag"])
+    deleted = operator.run("account", "delete", account["name"], "--etag", changed["etag"])
+
+    assert (changed["status"], changed["display_name"], "device_quota" in changed) == (
+        "SUSPENDED",
+        "Acme",
+        False,
+    )
+    assert operator.run("account", "update", account["id"]).exit_code == 2
+    assert (stale.exit_code, deleted.exit_code) == (1, 0)
+    assert "Read the resource again" in stale.stderr
+    assert operator.run("account", "get", account["id"]).exit_code == 1
+
+
+def test_keys_are_listed_and_revoked(admin: Shell) -> None:
+    issued = admin.json("key", "create", "--role", "READER", "--name", "CI")["api_key"]
+
+    listed = admin.json("key", "list")
+    revoked = admin.run("key", "delete", issued["id"])
+
+    assert listed[-1] == issued
+    assert issued["name"] in revoked.stdout
+    assert admin.json("key", "list") == listed[:-1]
+    assert "READER" not in admin.run("key", "list").stdout
+
+
 def test_key_is_printed_alone_on_a_line(admin: Shell) -> None:
     done = admin.run("key", "create", "--role", "READER", "--expires-at", "2099-01-01")
 

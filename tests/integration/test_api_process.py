@@ -22,6 +22,7 @@ from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_spec
 from ftc_core.listen import ListenAddress
 from ftc_core.settings import Settings
+from ftc_core.storage.engines import open_store
 from ftc_core.storage.port import Outcome, Submission
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import GetAccountRequest
 from ftc_grpc._gen.ftc.v1.device_enrollment_pb2 import DeviceEnrollment
@@ -80,6 +81,11 @@ def test_process_serves_until_it_is_told_to_stop(tmp_path: Path, directory: Data
         process.send_signal(signal.SIGTERM)
 
         assert process.wait(timeout=10) == 0
+    store = open_store(specification.settings.store_url)
+    with store.view() as view:
+        [key] = view.list_api_keys(account.id, after=None, limit=2)
+    store.close()
+    assert key.last_used_at is not None, "the use of a key is recorded before the end at the latest"
 
 
 def test_process_without_a_data_directory_says_so(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from ftc_core.storage.lmdb.faults import corrupt
 
 __all__ = ["Counts", "join_account", "split_account"]
 
-_FORM: Final = struct.Struct(">QQQ")
+_FORM: Final = struct.Struct(">QQQQ")
 
 
 class Counts(NamedTuple):
@@ -18,6 +18,7 @@ class Counts(NamedTuple):
     devices: int = 0
     enrollments: int = 0
     certificates: int = 0
+    api_keys: int = 0
 
 
 def join_account(counts: Counts, record: bytes) -> bytes:

@@ -10,6 +10,7 @@ from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.devices import release_device
 from ftc_core.storage.lmdb.faults import corrupt
+from ftc_core.storage.lmdb.preconditions import check_revision
 from ftc_core.storage.lmdb.tables import NUMBER_BYTES, fingerprint_key, pack_id, time_key
 from ftc_core.storage.lmdb.writer import Writer
 from ftc_core.storage.port import Created, CreateEnrollments, DeleteEnrollment, Done, ExpireEnrollments, Swept
@@ -42,8 +43,7 @@ def delete_enrollment(writer: Writer, command: DeleteEnrollment) -> Done:
     enrollment = writer.view.get_enrollment(command.account_id, command.enrollment_id)
     if enrollment is None:
         raise FtcError(Reason.RESOURCE_NOT_FOUND)
-    if command.revision is not None and command.revision != enrollment.revision:
-        raise FtcError(Reason.ETAG_MISMATCH)
+    check_revision(enrollment.revision, command.revision)
     _remove(writer, enrollment)
     revision = writer.emit_enrollment(EventKind.ENROLLMENT_DELETED, command.now, enrollment)
     if enrollment.enrolled_device_id is not None:

@@ -15,6 +15,7 @@ from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import STORE_MAP_BYTES, STORE_READER_CHECK_S
 from ftc_core.storage.lmdb import (
     accounts,
+    api_keys,
     certificates,
     claims,
     enrollments,
@@ -33,14 +34,18 @@ from ftc_core.storage.port import (
     CreateApiKey,
     CreateEnrollments,
     CreateTrustedCertificate,
+    DeleteAccount,
+    DeleteApiKey,
     DeleteEnrollment,
     DeregisterDevice,
     ExpireEnrollments,
     ExpireRegistrations,
     MarkBootstrapped,
     Outcome,
+    RecordApiKeyUses,
     RegisterDevice,
     Submission,
+    UpdateAccount,
     UpdateRegistration,
 )
 
@@ -183,8 +188,16 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return registrations.expire_registrations(writer, command)
         case CreateAccount():
             return accounts.create_account(writer, command)
+        case UpdateAccount():
+            return accounts.update_account(writer, command)
+        case DeleteAccount():
+            return accounts.delete_account(writer, command)
         case CreateApiKey():
-            return accounts.create_api_key(writer, command)
+            return api_keys.create_api_key(writer, command)
+        case DeleteApiKey():
+            return api_keys.delete_api_key(writer, command)
+        case RecordApiKeyUses():
+            return api_keys.record_api_key_uses(writer, command)
         case CreateTrustedCertificate():
             return certificates.create_trusted_certificate(writer, command)
         case _:

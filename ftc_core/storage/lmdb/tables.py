@@ -7,8 +7,9 @@ otherwise; `–` is an empty value.
 | table | key | value |
 |---|---|---|
 | meta | `format`, `engine`, `revision` | text, text, number |
-| accounts | account | counts (3 numbers), then the record |
+| accounts | account | counts (4 numbers), then the record |
 | api_keys | key ID | record |
+| api_keys_by_account | account, key ID | – |
 | certificates | account, certificate | record |
 | certificates_by_fingerprint | account, fingerprint, service (1 byte) | certificate |
 | trust_anchors | fingerprint | number of certificates that hold it, then the CA in DER |
@@ -71,6 +72,7 @@ class Tables:
     meta: lmdb._Database
     accounts: lmdb._Database
     api_keys: lmdb._Database
+    api_keys_by_account: lmdb._Database
     certificates: lmdb._Database
     certificates_by_fingerprint: lmdb._Database
     trust_anchors: lmdb._Database

@@ -26,6 +26,7 @@ from ftc_core.storage.lmdb.faults import corrupt, translate
 from ftc_core.storage.lmdb.records import Codec
 from ftc_core.storage.lmdb.tables import (
     FINGERPRINT_BYTES,
+    ID_BYTES,
     NUMBER_BYTES,
     Tables,
     certificate_key,
@@ -82,6 +83,19 @@ class LmdbView:
     def get_api_key(self, key_id: str) -> ApiKey | None:
         return _decoded(records.API_KEY, self._get(self._tables.api_keys, key_id))
 
+    def list_api_keys(self, account_id: str, *, after: str | None, limit: int) -> list[ApiKey]:
+        page = self._page_of(self._tables.api_keys_by_account, account_id, after, limit)
+        return [self._indexed_api_key(key[ID_BYTES:]) for key, _ in page]
+
+    def count_api_keys(self, account_id: str) -> int:
+        return self.counts(account_id).api_keys
+
+    def _indexed_api_key(self, key: bytes) -> ApiKey:
+        stored = self._txn.get(key, None, self._tables.api_keys)
+        if stored is None:
+            raise corrupt(f"api_keys lacks {key.hex()}")
+        return records.API_KEY.decode(stored)
+
     # --- trusted certificates ----------------------------------------------------------------------
 
     def get_trusted_certificate(self, account_id: str, certificate_id: str) -> TrustedCertificate | None:
@@ -94,7 +108,7 @@ class LmdbView:
         return [records.CERTIFICATE.decode(stored) for _, stored in page]
 
     def count_trusted_certificates(self, account_id: str) -> int:
-        return self._counts(account_id).certificates
+        return self.counts(account_id).certificates
 
     def find_trust_anchors(
         self, subjects: Sequence[bytes], fingerprints: Sequence[bytes]
@@ -137,7 +151,7 @@ class LmdbView:
         return [self._indexed_enrollment(fingerprint) for _, fingerprint in page]
 
     def count_enrollments(self, account_id: str) -> int:
-        return self._counts(account_id).enrollments
+        return self.counts(account_id).enrollments
 
     def _indexed_enrollment(self, fingerprint: bytes) -> Enrollment:
         [enrollment] = self.find_enrollments((fingerprint,))
@@ -158,7 +172,7 @@ class LmdbView:
         return [records.DEVICE.decode(stored) for _, stored in page]
 
     def count_devices(self, account_id: str) -> int:
-        return self._counts(account_id).devices
+        return self.counts(account_id).devices
 
     def _device_of(self, fingerprint: bytes) -> Device | None:
         if len(fingerprint) != FINGERPRINT_BYTES:
@@ -244,7 +258,8 @@ class LmdbView:
             return None
         return self._txn.get(key, None, table)
 
-    def _counts(self, account_id: str) -> Counts:
+    def counts(self, account_id: str) -> Counts:
+        """How many of each the account has; none of an account that there is not."""
         stored = self._get(self._tables.accounts, account_id)
         return Counts() if stored is None else split_account(stored)[0]
 

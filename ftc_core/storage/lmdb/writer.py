@@ -134,7 +134,13 @@ class Writer:
         )
 
     def count(
-        self, account_id: str, *, devices: int = 0, enrollments: int = 0, certificates: int = 0
+        self,
+        account_id: str,
+        *,
+        devices: int = 0,
+        enrollments: int = 0,
+        certificates: int = 0,
+        api_keys: int = 0,
     ) -> None:
         """Add to an account's counts. Raises FtcError RESOURCE_NOT_FOUND if there is no such account."""
         try:
@@ -149,6 +155,7 @@ class Writer:
             devices=counts.devices + devices,
             enrollments=counts.enrollments + enrollments,
             certificates=counts.certificates + certificates,
+            api_keys=counts.api_keys + api_keys,
         )
         self.put(self.tables.accounts, key, join_account(changed, record))
 
