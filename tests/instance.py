@@ -50,7 +50,7 @@ PATIENCE_S = 20.0
 Value = TypeVar("Value")
 
 
-def eventually(look: Callable[[], Value], what: str, *, patience_s: float = PATIENCE_S) -> Value:
+def eventually(look: Callable[[], Value | None], what: str, *, patience_s: float = PATIENCE_S) -> Value:
     """What `look` gives once that is true; fails, saying `what` was awaited, if it does not come to that."""
     deadline = time.monotonic() + patience_s
     while not (found := look()):

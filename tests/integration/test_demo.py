@@ -1,0 +1,26 @@
+"""`ftc demo`, once, as a user runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.instance import FTC
+
+
+def test_demo_shows_three_devices_and_two_owners_and_exits_0(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*FTC, "demo"], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    said = done.stdout
+    for number in (1, 2, 3):
+        name = rf"device-00000{number}"
+        for state in ("CLOUD_ENROLLING", "BOOTSTRAPPED", "REGISTERED"):
+            assert re.search(rf"the API shows {name} as {state}", said), (name, state)
+    assert 'device-000002 refused: 4.03 "Enrollment ID not registered"' in said
+    assert said.splitlines()[-1].endswith("every state was seen through the API")
+    assert list(tmp_path.iterdir()) == []
