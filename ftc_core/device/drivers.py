@@ -128,6 +128,8 @@ class RegistrationClientDriver:
             match effect:
                 case OperationDone() | OperationFailed():
                     self._ended(effect)
+                case SendRequest() if self._gone:
+                    self.client.association_closed()  # asked for after the end: it must fail, not wait
                 case _ if self._gone:
                     pass
                 case SendRequest(label, message):

@@ -14,6 +14,8 @@ import pytest
 
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.device.client import BootstrapFailed
+from ftc_core.device.registration import Operation, OperationDone, OperationFailed
+from ftc_core.device.retry import Reaction
 from ftc_core.domain.device import DeviceState
 from ftc_core.lwm2m.messages import dotted
 from tests.certificates import Manufacturer
@@ -164,6 +166,22 @@ def test_sigint_stops_it_as_well_and_cuts_off_who_is_not_done_in_time(
 
             assert peer.closed().cause == "CLOSE_NOTIFY"
         assert "Traceback" not in own.log.read_text()
+
+
+def test_registered_device_notices_that_its_server_has_stopped(
+    own: Instance, manufacturer: Manufacturer
+) -> None:
+    tenant = trusting(own, manufacturer)
+    thing = enrolled_thing(tenant, manufacturer)
+
+    async def left_alone() -> OperationDone | OperationFailed:
+        device = await thing.registered(await thing.claimed(), tenant.id)
+        assert await asyncio.to_thread(own.stop) == 0
+        return await asyncio.wait_for(device.update(), 5)
+
+    outcome = asyncio.run(left_alone())
+
+    assert outcome == OperationFailed(Operation.UPDATE, "", "the association was closed", Reaction.RETRY)
 
 
 def test_instance_serves_again_what_it_served_before(
