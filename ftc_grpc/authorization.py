@@ -22,6 +22,8 @@ REQUIRED_ROLE: Mapping[str, Role] = {
     "/ftc.v1.TrustedCertificateService/CreateTrustedCertificate": Role.ADMIN,
     "/ftc.v1.TrustedCertificateService/GetTrustedCertificate": Role.READER,
     "/ftc.v1.TrustedCertificateService/ListTrustedCertificates": Role.READER,
+    "/ftc.v1.TrustedCertificateService/UpdateTrustedCertificate": Role.ADMIN,
+    "/ftc.v1.TrustedCertificateService/DeleteTrustedCertificate": Role.ADMIN,
     "/ftc.v1.DeviceEnrollmentService/CreateDeviceEnrollment": Role.ADMIN,
     "/ftc.v1.DeviceEnrollmentService/GetDeviceEnrollment": Role.READER,
     "/ftc.v1.DeviceEnrollmentService/ListDeviceEnrollments": Role.READER,

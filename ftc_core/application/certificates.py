@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET
 
 from ftc_core.application.authentication import Principal
 from ftc_core.application.ca_upload import read_ca
 from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
 from ftc_core.application.fields import check_description, check_display_name
 from ftc_core.application.listing import Page, PageRequest, read_page
-from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificate
+from ftc_core.domain.certificate import (
+    CertificateService,
+    CertificateStatus,
+    TrustedCertificate,
+    TrustedCertificateChanges,
+)
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.port import Created, CreateTrustedCertificate
+from ftc_core.storage.port import (
+    Created,
+    CreateTrustedCertificate,
+    DeleteTrustedCertificate,
+    UpdateTrustedCertificate,
+)
 
 __all__ = [
     "NewTrustedCertificate",
+    "TrustedCertificateDeletion",
+    "TrustedCertificateUpdate",
     "create_trusted_certificate",
+    "delete_trusted_certificate",
     "get_trusted_certificate",
     "list_trusted_certificates",
+    "update_trusted_certificate",
 ]
 
 
@@ -31,6 +46,23 @@ class NewTrustedCertificate(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     status: CertificateStatus = CertificateStatus.ACTIVE
     enrollment_mode: bool = False
+
+
+class TrustedCertificateUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change; `revision`, if given, is the one that the caller last read."""
+
+    account_id: str
+    certificate_id: str
+    changes: TrustedCertificateChanges
+    revision: int | None = None
+
+
+class TrustedCertificateDeletion(msgspec.Struct, frozen=True, kw_only=True):
+    """Which CA to remove; `revision`, if given, is the one that the caller last read."""
+
+    account_id: str
+    certificate_id: str
+    revision: int | None = None
 
 
 async def create_trusted_certificate(
@@ -75,6 +107,49 @@ async def create_trusted_certificate(
     assert isinstance(outcome, Created)  # noqa: S101 - what the port answers to this command
     assert outcome.certificate is not None  # noqa: S101
     return outcome.certificate
+
+
+async def update_trusted_certificate(
+    context: ApplicationContext, caller: Principal, update: TrustedCertificateUpdate, options: WriteOptions
+) -> TrustedCertificate:
+    """Change a CA's record; handshakes and claims see the new status and mode from the commit on.
+
+    Raises FtcError RESOURCE_NOT_FOUND; ETAG_MISMATCH; FIELD_REQUIRED or FIELD_INVALID naming the field.
+    """
+    changes = update.changes
+    if changes.display_name is not UNSET:
+        check_display_name(changes.display_name, field="trusted_certificate.display_name")
+    if changes.description is not UNSET:
+        check_description(changes.description, field="trusted_certificate.description")
+    outcome = await context.submit(
+        UpdateTrustedCertificate(
+            update.account_id, update.certificate_id, changes, context.now(), update.revision
+        ),
+        options,
+        scope=f"{caller.account_id}/UpdateTrustedCertificate",
+        request=update,
+    )
+    assert isinstance(outcome, Created)  # noqa: S101 - what the port answers to this command
+    assert outcome.certificate is not None  # noqa: S101
+    return outcome.certificate
+
+
+async def delete_trusted_certificate(
+    context: ApplicationContext,
+    caller: Principal,
+    deletion: TrustedCertificateDeletion,
+    options: WriteOptions,
+) -> None:
+    """Remove a CA, also one that devices were claimed under: those stay claimed, and cannot bootstrap again.
+
+    Raises FtcError RESOURCE_NOT_FOUND; ETAG_MISMATCH.
+    """
+    await context.submit(
+        DeleteTrustedCertificate(deletion.account_id, deletion.certificate_id, deletion.revision),
+        options,
+        scope=f"{caller.account_id}/DeleteTrustedCertificate",
+        request=deletion,
+    )
 
 
 async def get_trusted_certificate(

@@ -8,6 +8,8 @@ from enum import StrEnum
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ftc_core.domain.changes import apply_changes
+
 __all__ = ["Account", "AccountChanges", "AccountStatus", "ApiKey", "Role"]
 
 
@@ -49,8 +51,7 @@ class AccountChanges(msgspec.Struct, frozen=True, kw_only=True):
 
     def applied_to(self, account: Account) -> Account:
         """The account with these changes."""
-        given = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
-        return msgspec.structs.replace(account, **given)
+        return apply_changes(self, account)
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):

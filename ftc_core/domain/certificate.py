@@ -6,8 +6,17 @@ from datetime import datetime
 from enum import StrEnum
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-__all__ = ["CertificateService", "CertificateStatus", "TrustAnchor", "TrustedCertificate"]
+from ftc_core.domain.changes import apply_changes
+
+__all__ = [
+    "CertificateService",
+    "CertificateStatus",
+    "TrustAnchor",
+    "TrustedCertificate",
+    "TrustedCertificateChanges",
+]
 
 
 class CertificateService(StrEnum):
@@ -51,6 +60,19 @@ class TrustedCertificate(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     revision: int = 0
+
+
+class TrustedCertificateChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """New values for some fields of a trusted certificate; UNSET ones stay."""
+
+    display_name: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    status: CertificateStatus | UnsetType = UNSET
+    enrollment_mode: bool | UnsetType = UNSET
+
+    def applied_to(self, certificate: TrustedCertificate) -> TrustedCertificate:
+        """The trusted certificate with these changes."""
+        return apply_changes(self, certificate)
 
 
 class TrustAnchor(msgspec.Struct, frozen=True, kw_only=True):

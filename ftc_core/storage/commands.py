@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 
 from ftc_core.domain.account import Account, AccountChanges, ApiKey
-from ftc_core.domain.certificate import TrustedCertificate
+from ftc_core.domain.certificate import TrustedCertificate, TrustedCertificateChanges
 from ftc_core.domain.claim import ClaimRequest, Granted
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
@@ -28,6 +28,7 @@ __all__ = [
     "DeleteAccount",
     "DeleteApiKey",
     "DeleteEnrollment",
+    "DeleteTrustedCertificate",
     "DeregisterDevice",
     "Done",
     "ExpireEnrollments",
@@ -41,6 +42,7 @@ __all__ = [
     "Swept",
     "UpdateAccount",
     "UpdateRegistration",
+    "UpdateTrustedCertificate",
 ]
 
 
@@ -105,6 +107,30 @@ class CreateTrustedCertificate(msgspec.Struct, frozen=True, tag=True):
     """
 
     certificate: TrustedCertificate
+
+
+class UpdateTrustedCertificate(msgspec.Struct, frozen=True, tag=True):
+    """Change the given fields of a CA → Created(certificate); the trust index follows in the same step.
+
+    RESOURCE_NOT_FOUND; ETAG_MISMATCH if `revision` is given and differs.
+    """
+
+    account_id: str
+    certificate_id: str
+    changes: TrustedCertificateChanges
+    now: datetime
+    revision: int | None = None
+
+
+class DeleteTrustedCertificate(msgspec.Struct, frozen=True, tag=True):
+    """Remove a CA, whether or not devices were claimed under it → Done; the trust index follows.
+
+    RESOURCE_NOT_FOUND; ETAG_MISMATCH if `revision` is given and differs.
+    """
+
+    account_id: str
+    certificate_id: str
+    revision: int | None = None
 
 
 class CreateEnrollments(msgspec.Struct, frozen=True, tag=True):
@@ -229,6 +255,8 @@ Command = (
     | DeleteApiKey
     | RecordApiKeyUses
     | CreateTrustedCertificate
+    | UpdateTrustedCertificate
+    | DeleteTrustedCertificate
     | CreateEnrollments
     | DeleteEnrollment
     | ClaimDevice

@@ -36,6 +36,7 @@ from ftc_core.storage.commands import (
     DeleteAccount,
     DeleteApiKey,
     DeleteEnrollment,
+    DeleteTrustedCertificate,
     DeregisterDevice,
     Done,
     ExpireEnrollments,
@@ -49,6 +50,7 @@ from ftc_core.storage.commands import (
     Swept,
     UpdateAccount,
     UpdateRegistration,
+    UpdateTrustedCertificate,
 )
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "DeleteAccount",
     "DeleteApiKey",
     "DeleteEnrollment",
+    "DeleteTrustedCertificate",
     "DeregisterDevice",
     "Done",
     "ExpireEnrollments",
@@ -77,6 +80,7 @@ __all__ = [
     "Swept",
     "UpdateAccount",
     "UpdateRegistration",
+    "UpdateTrustedCertificate",
     "View",
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from ftc_core.domain.certificate import CertificateService, CertificateStatus
 from ftc_core.errors import FtcError, Reason
@@ -12,8 +13,10 @@ from ftc_core.files import read_file
 from ftc_grpc._gen.ftc.v1.trusted_certificate_pb2 import TrustedCertificate
 from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2 import (
     CreateTrustedCertificateRequest,
+    DeleteTrustedCertificateRequest,
     GetTrustedCertificateRequest,
     ListTrustedCertificatesRequest,
+    UpdateTrustedCertificateRequest,
 )
 from ftc_grpc.cli.connection import Connection, api_command
 from ftc_grpc.cli.listing import limit_option, take
@@ -27,7 +30,7 @@ COLUMNS = ("id", "display_name", "service", "status", "enrollment_mode", "subjec
 
 @click.group()
 def cert() -> None:
-    """Upload and look at trusted certificates: the CAs that vouch for devices.
+    """Upload, change, delete and look at trusted certificates: the CAs that vouch for devices.
 
     \b
     Examples:
@@ -126,3 +129,71 @@ def list_(connection: Connection, limit: int) -> None:
     request = ListTrustedCertificatesRequest(parent=connection.parent)
     found, more = take(connection, method, request, "trusted_certificates", limit)
     print_list(found, COLUMNS, more=more, as_json=connection.json)
+
+
+@cert.command("update")
+@click.argument("name")
+@click.option("--name", "display_name", help="A new name for people.")
+@click.option("--description", help="A new description; empty to remove it.")
+@click.option(
+    "--status",
+    type=click.Choice([status.value for status in CertificateStatus]),
+    help="INACTIVE: keep it, trust nothing under it.",
+)
+@click.option(
+    "--enrollment-mode/--no-enrollment-mode",
+    default=None,
+    help="Whether devices under it are first-to-claim.",
+)
+@click.option("--etag", default="", help="Refuse if it has changed since this etag was read.")
+@api_command
+def update(
+    connection: Connection,
+    name: str,
+    display_name: str | None,
+    description: str | None,
+    status: str | None,
+    enrollment_mode: bool | None,
+    etag: str,
+) -> None:
+    """Change the trusted certificate NAME (an ID or a resource name); the next handshake is judged by it.
+
+    \b
+    Examples:
+      ftc cert update 019a0c5e7b1d7c2e8f00112233445566 --status INACTIVE
+      ftc cert update 019a0c5e7b1d7c2e8f00112233445566 --no-enrollment-mode
+    """
+    given = {
+        "display_name": display_name,
+        "description": description,
+        "status": None if status is None else TrustedCertificate.Status.Value(status),
+        "enrollment_mode": enrollment_mode,
+    }
+    chosen = {field: value for field, value in given.items() if value is not None}
+    if not chosen:
+        raise click.UsageError("nothing to change: give at least one option")
+    request = UpdateTrustedCertificateRequest(update_mask=FieldMask(paths=chosen), etag=etag)
+    request.trusted_certificate.name = connection.resource_name(name, TRUSTED_CERTIFICATE)
+    for field, value in chosen.items():
+        setattr(request.trusted_certificate, field, value)
+    api = connection.api
+    changed = api.call(api.trusted_certificates.UpdateTrustedCertificate, request)
+    print_resource(changed, as_json=connection.json)
+
+
+@cert.command("delete")
+@click.argument("name")
+@click.option("--etag", default="", help="Refuse if it has changed since this etag was read.")
+@api_command
+def delete(connection: Connection, name: str, etag: str) -> None:
+    """Delete the trusted certificate NAME (an ID or a resource name); devices claimed under it stay.
+
+    \b
+    Example:
+      ftc cert delete 019a0c5e7b1d7c2e8f00112233445566
+    """
+    full = connection.resource_name(name, TRUSTED_CERTIFICATE)
+    api = connection.api
+    request = DeleteTrustedCertificateRequest(name=full, etag=etag)
+    api.call(api.trusted_certificates.DeleteTrustedCertificate, request)
+    click.echo("{}" if connection.json else f"{full} is deleted; nothing under it is trusted through it")

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from google.protobuf import empty_pb2
+from msgspec import UNSET
+
 from ftc_core.application import certificates
 from ftc_core.application.context import ApplicationContext
-from ftc_core.domain.certificate import CertificateService, CertificateStatus
+from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificateChanges
 from ftc_grpc._gen.ftc.v1 import (
     trusted_certificate_pb2,
     trusted_certificate_service_pb2,
     trusted_certificate_service_pb2_grpc,
 )
 from ftc_grpc.caller import current_caller, named_resource, parent_account
-from ftc_grpc.convert import certificate_to_proto, enum_field, required_message, write_options
+from ftc_grpc.convert import (
+    certificate_to_proto,
+    enum_field,
+    required_message,
+    revision_of_etag,
+    write_options,
+)
+from ftc_grpc.field_mask import masked_fields
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.resource_names import TRUSTED_CERTIFICATE
 from ftc_grpc.services.context import RpcContext
 
 __all__ = ["TrustedCertificateService"]
+
+_CHANGEABLE = ("display_name", "description", "status", "enrollment_mode")
 
 
 class TrustedCertificateService(trusted_certificate_service_pb2_grpc.TrustedCertificateServiceServicer):
@@ -76,3 +88,46 @@ class TrustedCertificateService(trusted_certificate_service_pb2_grpc.TrustedCert
             next_page_token=self._paginator.token(page.next_after, scope=scope),
             total_size=page.total,
         )
+
+    async def UpdateTrustedCertificate(
+        self, request: trusted_certificate_service_pb2.UpdateTrustedCertificateRequest, context: RpcContext
+    ) -> trusted_certificate_pb2.TrustedCertificate:
+        """Change a CA's record."""
+        required_message(request, "trusted_certificate")
+        wanted = request.trusted_certificate
+        account_id, certificate_id = named_resource(
+            wanted.name, TRUSTED_CERTIFICATE, field="trusted_certificate.name"
+        )
+        fields = masked_fields(wanted, request.update_mask, _CHANGEABLE)
+        update = certificates.TrustedCertificateUpdate(
+            account_id=account_id,
+            certificate_id=certificate_id,
+            changes=TrustedCertificateChanges(
+                display_name=wanted.display_name if "display_name" in fields else UNSET,
+                description=wanted.description if "description" in fields else UNSET,
+                status=enum_field(wanted, "status", CertificateStatus, field="trusted_certificate.status")
+                if "status" in fields
+                else UNSET,
+                enrollment_mode=wanted.enrollment_mode if "enrollment_mode" in fields else UNSET,
+            ),
+            revision=revision_of_etag(request.etag),
+        )
+        certificate = await certificates.update_trusted_certificate(
+            self._context, current_caller(), update, write_options(request)
+        )
+        return certificate_to_proto(certificate, self._context.now())
+
+    async def DeleteTrustedCertificate(
+        self, request: trusted_certificate_service_pb2.DeleteTrustedCertificateRequest, context: RpcContext
+    ) -> empty_pb2.Empty:
+        """Remove a CA."""
+        account_id, certificate_id = named_resource(request.name, TRUSTED_CERTIFICATE)
+        deletion = certificates.TrustedCertificateDeletion(
+            account_id=account_id,
+            certificate_id=certificate_id,
+            revision=revision_of_etag(request.etag),
+        )
+        await certificates.delete_trusted_certificate(
+            self._context, current_caller(), deletion, write_options(request)
+        )
+        return empty_pb2.Empty()

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import hashlib
 
+import msgspec
 import pytest
 
-from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustAnchor
+from ftc_core.domain.certificate import (
+    CertificateService,
+    CertificateStatus,
+    TrustAnchor,
+    TrustedCertificateChanges,
+)
 from ftc_core.errors import Reason
 from ftc_core.limits import TRUST_CANDIDATES_MAX
-from ftc_core.storage.port import CreateTrustedCertificate
-from tests.conformance.scene import CA, OTHER_CA, Scene
+from ftc_core.storage.port import (
+    Created,
+    CreateTrustedCertificate,
+    DeleteTrustedCertificate,
+    UpdateTrustedCertificate,
+)
+from tests.conformance.scene import CA, HOUR, NOW, OTHER_CA, Scene, reasons
 
 SUBJECT = b"subject"
 
@@ -93,3 +104,129 @@ def test_look_alikes_cannot_crowd_out_the_ca_named_by_fingerprint(scene: Scene) 
         anchors = view.find_trust_anchors([SUBJECT], [CA])
     assert len(anchors) == TRUST_CANDIDATES_MAX
     assert anchors[0].fingerprint == CA
+
+
+INACTIVE = TrustedCertificateChanges(status=CertificateStatus.INACTIVE)
+ACTIVE = TrustedCertificateChanges(status=CertificateStatus.ACTIVE)
+
+
+def is_anchor(scene: Scene) -> bool:
+    """Whether the index has the CA, by fingerprint and by subject alike."""
+    with scene.store.view() as view:
+        found = [view.find_trust_anchors([], [CA]), view.find_trust_anchors([SUBJECT], [])]
+    assert found[0] == found[1]
+    return found[0] != []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        TrustedCertificateChanges(display_name="New", description="Line 4"),
+        TrustedCertificateChanges(enrollment_mode=False),
+        INACTIVE,
+        TrustedCertificateChanges(),
+    ],
+)
+def test_an_update_changes_the_given_fields_and_no_others(
+    scene: Scene, changes: TrustedCertificateChanges
+) -> None:
+    certificate = scene.certificate(scene.account())
+
+    outcome = scene.run(UpdateTrustedCertificate(certificate.account_id, certificate.id, changes, NOW + HOUR))
+
+    assert isinstance(outcome, Created)
+    expected = msgspec.structs.replace(
+        changes.applied_to(certificate), updated_at=NOW + HOUR, revision=scene.revision()
+    )
+    assert outcome.certificate == expected
+    with scene.store.view() as view:
+        assert view.get_trusted_certificate(certificate.account_id, certificate.id) == expected
+        assert view.count_trusted_certificates(certificate.account_id) == 1
+
+
+def test_trust_in_a_ca_ends_with_the_last_account_that_holds_it_active(scene: Scene) -> None:
+    one, two = (scene.certificate(scene.account()) for _ in range(2))
+
+    scene.run(UpdateTrustedCertificate(one.account_id, one.id, INACTIVE, NOW))
+    scene.run(UpdateTrustedCertificate(one.account_id, one.id, INACTIVE, NOW))
+    assert is_anchor(scene)
+    scene.run(DeleteTrustedCertificate(two.account_id, two.id))
+    assert not is_anchor(scene)
+    scene.run(UpdateTrustedCertificate(one.account_id, one.id, ACTIVE, NOW))
+    scene.run(UpdateTrustedCertificate(one.account_id, one.id, ACTIVE, NOW))
+    assert is_anchor(scene)
+    scene.run(DeleteTrustedCertificate(one.account_id, one.id))
+    assert not is_anchor(scene)
+
+
+def test_a_certificate_that_was_no_anchor_takes_no_trust_with_it(scene: Scene) -> None:
+    scene.certificate(scene.account())
+    inactive = scene.certificate(scene.account(), status=CertificateStatus.INACTIVE)
+    lwm2m = scene.certificate(scene.account(), service=CertificateService.LWM2M)
+
+    for certificate in (inactive, lwm2m):
+        scene.run(DeleteTrustedCertificate(certificate.account_id, certificate.id))
+
+    assert is_anchor(scene)
+
+
+def test_the_next_claim_in_the_same_batch_is_judged_by_the_update(scene: Scene) -> None:
+    account = scene.account()
+    certificate = scene.certificate(account)
+    scene.enrollment(account, 1)
+    off = TrustedCertificateChanges(enrollment_mode=False)
+    on = TrustedCertificateChanges(enrollment_mode=True)
+
+    answers = scene.try_all(
+        UpdateTrustedCertificate(account.id, certificate.id, off, NOW),
+        scene.claim_command(1),
+        UpdateTrustedCertificate(account.id, certificate.id, on, NOW),
+        scene.claim_command(1),
+        DeleteTrustedCertificate(account.id, certificate.id),
+        scene.claim_command(1),
+    )
+
+    assert reasons(answers) == [
+        None,
+        Reason.CA_NOT_IN_ACCOUNT,
+        None,
+        None,
+        None,
+        Reason.CA_NOT_IN_ACCOUNT,
+    ]
+
+
+def test_a_ca_in_use_is_deleted_and_its_devices_stay(scene: Scene) -> None:
+    account = scene.account()
+    certificate = scene.certificate(account)
+    scene.enrollment(account, 1)
+    device = scene.claim(1).device
+
+    scene.run(DeleteTrustedCertificate(account.id, certificate.id, certificate.revision))
+
+    assert scene.find_device(1) == device
+    with scene.store.view() as view:
+        assert view.get_trusted_certificate(account.id, certificate.id) is None
+        assert view.count_trusted_certificates(account.id) == 0
+    scene.certificate(account)  # and it may come again
+
+
+def test_a_stale_or_unknown_certificate_is_neither_changed_nor_deleted(scene: Scene) -> None:
+    certificate = scene.certificate(scene.account())
+    elsewhere = scene.account().id
+    stale = certificate.revision + 1
+
+    refusals = [
+        scene.refused(command)
+        for command in (
+            UpdateTrustedCertificate(certificate.account_id, certificate.id, INACTIVE, NOW, stale),
+            DeleteTrustedCertificate(certificate.account_id, certificate.id, stale),
+            UpdateTrustedCertificate(elsewhere, certificate.id, INACTIVE, NOW),
+            DeleteTrustedCertificate(elsewhere, certificate.id),
+        )
+    ]
+
+    assert [refusal.reason for refusal in refusals] == [Reason.ETAG_MISMATCH] * 2 + [
+        Reason.RESOURCE_NOT_FOUND
+    ] * 2
+    assert is_anchor(scene)

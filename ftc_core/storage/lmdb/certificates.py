@@ -9,11 +9,18 @@ import msgspec
 from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificate
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.preconditions import check_revision
 from ftc_core.storage.lmdb.tables import certificate_key, fingerprint_key, pack_id
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import Created, CreateTrustedCertificate
+from ftc_core.storage.port import (
+    Created,
+    CreateTrustedCertificate,
+    DeleteTrustedCertificate,
+    Done,
+    UpdateTrustedCertificate,
+)
 
-__all__ = ["create_trusted_certificate"]
+__all__ = ["create_trusted_certificate", "delete_trusted_certificate", "update_trusted_certificate"]
 
 
 def create_trusted_certificate(writer: Writer, command: CreateTrustedCertificate) -> Created:
@@ -29,13 +36,67 @@ def create_trusted_certificate(writer: Writer, command: CreateTrustedCertificate
     writer.add(tables.certificates, account + key, records.CERTIFICATE.encode(certificate))
     writer.put(tables.certificates_by_fingerprint, index_key, key)
     if _is_anchor(certificate):
-        writer.increment(tables.trust_anchors, certificate.fingerprint, certificate.certificate_der)
-        subject = hashlib.sha256(certificate.subject_der).digest()
-        writer.put(tables.trust_anchors_by_subject, subject + certificate.fingerprint)
+        _add_anchor(writer, certificate)
     return Created(certificate=certificate)
+
+
+def update_trusted_certificate(writer: Writer, command: UpdateTrustedCertificate) -> Created:
+    """See the command."""
+    before = _find(writer, command.account_id, command.certificate_id, command.revision)
+    after = msgspec.structs.replace(
+        command.changes.applied_to(before), updated_at=command.now, revision=writer.next_revision()
+    )
+    writer.put(writer.tables.certificates, _key(after), records.CERTIFICATE.encode(after))
+    if _is_anchor(after) and not _is_anchor(before):
+        _add_anchor(writer, after)
+    elif _is_anchor(before) and not _is_anchor(after):
+        _remove_anchor(writer, before)
+    return Created(certificate=after)
+
+
+def delete_trusted_certificate(writer: Writer, command: DeleteTrustedCertificate) -> Done:
+    """See the command."""
+    certificate = _find(writer, command.account_id, command.certificate_id, command.revision)
+    account = pack_id(certificate.account_id)
+    index_key = certificate_key(account, certificate.fingerprint, certificate.service)
+    writer.delete(writer.tables.certificates, _key(certificate))
+    writer.delete(writer.tables.certificates_by_fingerprint, index_key)
+    if _is_anchor(certificate):
+        _remove_anchor(writer, certificate)
+    writer.count(certificate.account_id, certificates=-1)
+    return Done(writer.next_revision())
+
+
+def _find(writer: Writer, account_id: str, certificate_id: str, revision: int | None) -> TrustedCertificate:
+    certificate = writer.view.get_trusted_certificate(account_id, certificate_id)
+    if certificate is None:
+        raise FtcError(Reason.RESOURCE_NOT_FOUND, "trusted certificate not found")
+    check_revision(certificate.revision, revision)
+    return certificate
+
+
+def _key(certificate: TrustedCertificate) -> bytes:
+    return pack_id(certificate.account_id) + pack_id(certificate.id)
 
 
 def _is_anchor(certificate: TrustedCertificate) -> bool:
     return (
         certificate.status is CertificateStatus.ACTIVE and certificate.service is CertificateService.BOOTSTRAP
     )
+
+
+def _add_anchor(writer: Writer, certificate: TrustedCertificate) -> None:
+    tables = writer.tables
+    writer.increment(tables.trust_anchors, certificate.fingerprint, certificate.certificate_der)
+    writer.put(tables.trust_anchors_by_subject, _subject_key(certificate))
+
+
+def _remove_anchor(writer: Writer, certificate: TrustedCertificate) -> None:
+    """The last account that trusts a CA takes it out of the index."""
+    tables = writer.tables
+    if not writer.decrement(tables.trust_anchors, certificate.fingerprint):
+        writer.delete(tables.trust_anchors_by_subject, _subject_key(certificate))
+
+
+def _subject_key(certificate: TrustedCertificate) -> bytes:
+    return hashlib.sha256(certificate.subject_der).digest() + certificate.fingerprint

@@ -37,6 +37,7 @@ from ftc_core.storage.port import (
     DeleteAccount,
     DeleteApiKey,
     DeleteEnrollment,
+    DeleteTrustedCertificate,
     DeregisterDevice,
     ExpireEnrollments,
     ExpireRegistrations,
@@ -47,6 +48,7 @@ from ftc_core.storage.port import (
     Submission,
     UpdateAccount,
     UpdateRegistration,
+    UpdateTrustedCertificate,
 )
 
 __all__ = ["LmdbStore", "open_lmdb"]
@@ -200,5 +202,9 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return api_keys.record_api_key_uses(writer, command)
         case CreateTrustedCertificate():
             return certificates.create_trusted_certificate(writer, command)
+        case UpdateTrustedCertificate():
+            return certificates.update_trusted_certificate(writer, command)
+        case DeleteTrustedCertificate():
+            return certificates.delete_trusted_certificate(writer, command)
         case _:
             assert_never(command)

@@ -13,6 +13,7 @@ from ftc_core.domain.event import Event, EventKind
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.counts import Counts, join_account, split_account
+from ftc_core.storage.lmdb.faults import corrupt
 from ftc_core.storage.lmdb.tables import NUMBER_BYTES, Tables, number_key, pack_id, unpack_number
 from ftc_core.storage.lmdb.view import LmdbView
 
@@ -164,3 +165,18 @@ class Writer:
         stored = self.get(table, key)
         number, rest = (0, initial) if stored is None else (unpack_number(stored), stored[NUMBER_BYTES:])
         self.put(table, key, number_key(number + 1) + rest)
+
+    def decrement(self, table: lmdb._Database, key: bytes) -> bool:
+        """Lower the number before the value under `key`, which goes at 0 → whether it is still there.
+
+        Raises FtcError INTERNAL_5 if it is not there before.
+        """
+        stored = self.get(table, key)
+        if stored is None:
+            raise corrupt(f"nothing to count down at {key.hex()}")
+        left = unpack_number(stored) - 1
+        if left > 0:
+            self.put(table, key, number_key(left) + stored[NUMBER_BYTES:])
+        else:
+            self.delete(table, key)
+        return left > 0
