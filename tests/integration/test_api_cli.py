@@ -110,6 +110,25 @@ def test_ca_is_uploaded_listed_and_shown(admin: Shell, manufacturer: Manufacture
     assert uploaded["id"] in admin.run("cert", "list").stdout
 
 
+def test_ca_is_changed_and_deleted(admin: Shell, manufacturer: Manufacturer, tmp_path: Path) -> None:
+    file = tmp_path / "factory.pem"
+    file.write_bytes(manufacturer.pem)
+    uploaded = admin.json("cert", "upload", str(file), "--enrollment-mode", "--description", "Line 4")
+
+    changed = admin.json(
+        *("cert", "update", uploaded["id"], "--status", "INACTIVE", "--no-enrollment-mode"),
+        *("--description", ""),
+    )
+    nothing = admin.run("cert", "update", uploaded["id"])
+    deleted = admin.run("cert", "delete", uploaded["id"], "--etag", changed["etag"])
+
+    assert (changed["status"], changed["enrollment_mode"], changed["description"]) == ("INACTIVE", False, "")
+    assert changed["display_name"] == "factory.pem"
+    assert nothing.exit_code == 2
+    assert deleted.exit_code == 0
+    assert admin.json("cert", "list") == []
+
+
 def test_enrollment_is_created_listed_and_deleted(admin: Shell) -> None:
     identity = format_enrollment_id(os.urandom(32))
 

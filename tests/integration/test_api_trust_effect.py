@@ -6,6 +6,8 @@ the very next device. Hence these tests do not wait between the answer and the d
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -26,8 +28,8 @@ UNKNOWN_CA = "Secure Connection Failed: unknown_ca"
 
 @pytest.fixture
 def factory() -> Manufacturer:
-    """A CA that no other account holds, so that trust in it ends with this one's."""
-    return Manufacturer("A factory of its own")
+    """A CA that no other account holds, with a name that no other has: what its device meets is due to it."""
+    return Manufacturer(f"Factory {uuid4()}")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -37,10 +38,10 @@ def certificate(tenant: Tenant, manufacturer: Manufacturer) -> TrustedCertificat
 
 
 def change(
-    certificate: TrustedCertificate, *paths: str, etag: str = "", request_id: str = "", **fields: object
+    certificate: TrustedCertificate, /, *paths: str, etag: str = "", request_id: str = "", **fields: Any
 ) -> UpdateTrustedCertificateRequest:
     return UpdateTrustedCertificateRequest(
-        trusted_certificate=TrustedCertificate(name=certificate.name, **fields),  # type: ignore[arg-type]
+        trusted_certificate=TrustedCertificate(name=certificate.name, **fields),
         update_mask=FieldMask(paths=paths),
         etag=etag,
         request_id=request_id,
@@ -104,7 +105,7 @@ def test_bad_update_names_its_field(
     tenant: Tenant,
     certificate: TrustedCertificate,
     paths: list[str],
-    fields: dict[str, object],
+    fields: dict[str, Any],
     reason: Reason,
     field: str,
 ) -> None:
