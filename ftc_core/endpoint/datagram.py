@@ -78,7 +78,11 @@ class DatagramEndpoint:
         if self._peers:
             _log.info("sessions cut off", count=len(self._peers))
         for key, peer in list(self._peers.items()):
-            peer.close(monotonic())
+            try:
+                peer.close(monotonic())
+            except Exception:
+                self._drop(key)
+                continue
             self._settle(key, peer)
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
@@ -156,6 +160,12 @@ class DatagramEndpoint:
 
     def _settle(self, key: tuple[int, Origin], peer: Peer) -> None:
         """Send what the peer has to send, forget it if it has ended, re-arm its timer otherwise."""
+        try:
+            self._send_and_arm(key, peer)
+        except Exception:
+            self._drop(key)
+
+    def _send_and_arm(self, key: tuple[int, Origin], peer: Peer) -> None:
         sock = self._sockets[key[0]]
         for payload in peer.take_datagrams():
             sock.send(payload, key[1])
@@ -189,8 +199,8 @@ class DatagramEndpoint:
             if peer is None or peer.deadline != (due, number):
                 continue
             peer.deadline = None
-            wanted = peer.get_timer(now)
             try:
+                wanted = peer.get_timer(now)
                 if wanted is not None and wanted <= now:
                     peer.handle_timer(now)
             except Exception:
