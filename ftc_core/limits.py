@@ -71,6 +71,8 @@ REQUEST_ID_TTL_S = 3_600.0
 """Seconds for which a request_id is remembered at least."""
 REQUEST_ID_SWEEP = 8
 """Outdated request_ids forgotten whenever one is remembered: the table shrinks under use, in small steps."""
+BATCH_CREATE_MAX = 1_000
+"""Enrollments in one BatchCreate: one transaction, which others wait for."""
 KEY_USE_INTERVAL_S = 60.0
 """Seconds between two writes of the times at which API keys were used: at most one write per key in each."""
 RPC_MESSAGE_MAX_BYTES = 4 * 1024 * 1024

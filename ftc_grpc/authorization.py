@@ -26,6 +26,8 @@ REQUIRED_ROLE: Mapping[str, Role] = {
     "/ftc.v1.TrustedCertificateService/DeleteTrustedCertificate": Role.ADMIN,
     "/ftc.v1.DeviceEnrollmentService/CreateDeviceEnrollment": Role.ADMIN,
     "/ftc.v1.DeviceEnrollmentService/GetDeviceEnrollment": Role.READER,
+    "/ftc.v1.DeviceEnrollmentService/LookupDeviceEnrollment": Role.READER,
+    "/ftc.v1.DeviceEnrollmentService/BatchCreateDeviceEnrollments": Role.ADMIN,
     "/ftc.v1.DeviceEnrollmentService/ListDeviceEnrollments": Role.READER,
     "/ftc.v1.DeviceEnrollmentService/DeleteDeviceEnrollment": Role.ADMIN,
     "/ftc.v1.DeviceService/GetDevice": Role.READER,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
@@ -13,6 +15,7 @@ from ftc_core.application.listing import Page, PageRequest, read_page
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.identity import parse_enrollment_id
 from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import BATCH_CREATE_MAX
 from ftc_core.storage.port import (
     Created,
     CreateEnrollments,
@@ -25,11 +28,14 @@ from ftc_core.storage.port import (
 __all__ = [
     "EnrollmentDeletion",
     "NewEnrollment",
+    "batch_row",
     "create_enrollment",
+    "create_enrollments",
     "delete_enrollment",
     "expire_enrollments",
     "get_enrollment",
     "list_enrollments",
+    "lookup_enrollment",
 ]
 
 
@@ -58,27 +64,76 @@ async def create_enrollment(
     that has passed; ENROLLMENT_ALREADY_EXISTS, whichever account holds it, without saying which;
     RESOURCE_NOT_FOUND if there is no such account.
     """
-    if not new.enrollment_identity:
-        field = "device_enrollment.enrollment_identity"
-        raise FtcError(Reason.FIELD_REQUIRED, f"{field} is required", field=field)
-    fingerprint = parse_enrollment_id(new.enrollment_identity, field="device_enrollment.enrollment_identity")
     now = context.now()
-    check_in_future(new.expires_at, now, field="device_enrollment.expires_at")
-    enrollment = Enrollment(
-        id=context.new_id(),
-        account_id=new.account_id,
-        fingerprint=fingerprint,
-        created_at=now,
-        expires_at=new.expires_at,
-    )
+    enrollment = _read(context, new, now, field="device_enrollment")
     outcome = await context.submit(
         CreateEnrollments((enrollment,), now),
         options,
         scope=f"{caller.account_id}/CreateDeviceEnrollment",
-        request=(new.account_id, fingerprint, new.expires_at),
+        request=_asked(enrollment),
     )
     assert isinstance(outcome, Created)  # noqa: S101 - what the port answers to this command
     return outcome.enrollments[0]
+
+
+@contextmanager
+def batch_row(index: int) -> Iterator[None]:
+    """Around work on one row of a batch: a refusal gets the row's number, from 0, as `index` metadata."""
+    try:
+        yield
+    except FtcError as error:
+        error.metadata["index"] = str(index)
+        raise
+
+
+async def create_enrollments(
+    context: ApplicationContext, caller: Principal, rows: Sequence[NewEnrollment], options: WriteOptions
+) -> tuple[Enrollment, ...]:
+    """Put up to BATCH_CREATE_MAX identities on enrollment lists: all, or none.
+
+    Raises FtcError FIELD_REQUIRED if there are no rows, FIELD_INVALID if there are too many; else what
+    `create_enrollment` raises for the first bad row, its field beginning with `requests[index]` and the index
+    in the metadata.
+    """
+    if not rows:
+        raise FtcError(Reason.FIELD_REQUIRED, "requests is required", field="requests")
+    if len(rows) > BATCH_CREATE_MAX:
+        message = f"requests has {len(rows)} rows; at most {BATCH_CREATE_MAX} are allowed"
+        raise FtcError(Reason.FIELD_INVALID, message, field="requests")
+    now = context.now()
+    enrollments = []
+    for index, new in enumerate(rows):
+        with batch_row(index):
+            enrollments.append(_read(context, new, now, field=f"requests[{index}].device_enrollment"))
+    try:
+        outcome = await context.submit(
+            CreateEnrollments(tuple(enrollments), now),
+            options,
+            scope=f"{caller.account_id}/BatchCreateDeviceEnrollments",
+            request=[_asked(enrollment) for enrollment in enrollments],
+        )
+    except FtcError as error:
+        if error.reason is Reason.ENROLLMENT_ALREADY_EXISTS:
+            error.field = f"requests[{error.metadata['index']}].device_enrollment.enrollment_identity"
+        raise
+    assert isinstance(outcome, Created)  # noqa: S101 - what the port answers to this command
+    return outcome.enrollments
+
+
+async def lookup_enrollment(
+    context: ApplicationContext, account_id: str, enrollment_identity: str
+) -> Enrollment:
+    """The enrollment of an identity in an account.
+
+    Raises FtcError FIELD_REQUIRED, ENROLLMENT_ID_INVALID or ENROLLMENT_ID_VERSION_UNSUPPORTED;
+    RESOURCE_NOT_FOUND if it stands nowhere, or on another account's list: which of the two is not told.
+    """
+    fingerprint = _fingerprint(enrollment_identity, field="enrollment_identity")
+    with context.store.view() as view:
+        [enrollment] = view.find_enrollments([fingerprint])
+    if enrollment is None or enrollment.account_id != account_id or enrollment.is_expired(context.now()):
+        raise FtcError(Reason.RESOURCE_NOT_FOUND, "enrollment not found")
+    return enrollment
 
 
 async def get_enrollment(context: ApplicationContext, account_id: str, enrollment_id: str) -> Enrollment:
@@ -131,3 +186,26 @@ async def expire_enrollments(context: ApplicationContext) -> int:
         removed += outcome.count
         if not outcome.more:
             return removed
+
+
+def _read(context: ApplicationContext, new: NewEnrollment, now: datetime, *, field: str) -> Enrollment:
+    fingerprint = _fingerprint(new.enrollment_identity, field=f"{field}.enrollment_identity")
+    check_in_future(new.expires_at, now, field=f"{field}.expires_at")
+    return Enrollment(
+        id=context.new_id(),
+        account_id=new.account_id,
+        fingerprint=fingerprint,
+        created_at=now,
+        expires_at=new.expires_at,
+    )
+
+
+def _fingerprint(enrollment_identity: str, *, field: str) -> bytes:
+    if not enrollment_identity:
+        raise FtcError(Reason.FIELD_REQUIRED, f"{field} is required", field=field)
+    return parse_enrollment_id(enrollment_identity, field=field)
+
+
+def _asked(enrollment: Enrollment) -> tuple[str, bytes, datetime | None]:
+    """What the caller chose of it."""
+    return enrollment.account_id, enrollment.fingerprint, enrollment.expires_at

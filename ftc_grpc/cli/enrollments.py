@@ -7,10 +7,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ftc_grpc._gen.ftc.v1.device_enrollment_pb2 import DeviceEnrollment
 from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
+    BatchCreateDeviceEnrollmentsRequest,
     CreateDeviceEnrollmentRequest,
     DeleteDeviceEnrollmentRequest,
     GetDeviceEnrollmentRequest,
     ListDeviceEnrollmentsRequest,
+    LookupDeviceEnrollmentRequest,
 )
 from ftc_grpc.cli.connection import Connection, api_command
 from ftc_grpc.cli.listing import limit_option, take
@@ -35,23 +37,50 @@ def enrollment() -> None:
 
 
 @enrollment.command("create")
-@click.argument("enrollment_identity")
+@click.argument("enrollment_identities", metavar="ENROLLMENT_IDENTITY...", nargs=-1, required=True)
 @click.option("--expires-at", type=MOMENT, help="Removed then if not claimed (ISO 8601). Default: never.")
 @api_command
-def create(connection: Connection, enrollment_identity: str, expires_at: Timestamp | None) -> None:
-    """Put ENROLLMENT_IDENTITY (A-…, from `ftc enrollment-id` or the label) on the list.
+def create(
+    connection: Connection, enrollment_identities: tuple[str, ...], expires_at: Timestamp | None
+) -> None:
+    """Put each ENROLLMENT_IDENTITY (A-…, from `ftc enrollment-id` or the label) on the list.
+
+    Up to 1000 at once: all of them, or none if one is refused.
 
     \b
     Example:
       ftc enrollment create "$(ftc enrollment-id device.pem)" --expires-at 2030-12-31
     """
-    wanted = DeviceEnrollment(enrollment_identity=enrollment_identity, expires_at=expires_at)
     api = connection.api
-    created = api.call(
-        api.device_enrollments.CreateDeviceEnrollment,
-        CreateDeviceEnrollmentRequest(parent=connection.parent, device_enrollment=wanted),
-    )
-    print_resource(created, as_json=connection.json)
+    rows = [
+        CreateDeviceEnrollmentRequest(
+            device_enrollment=DeviceEnrollment(enrollment_identity=identity, expires_at=expires_at)
+        )
+        for identity in enrollment_identities
+    ]
+    if len(rows) == 1:
+        rows[0].parent = connection.parent
+        created = api.call(api.device_enrollments.CreateDeviceEnrollment, rows[0])
+        print_resource(created, as_json=connection.json)
+    else:
+        batch = BatchCreateDeviceEnrollmentsRequest(parent=connection.parent, requests=rows)
+        answer = api.call(api.device_enrollments.BatchCreateDeviceEnrollments, batch)
+        print_list(answer.device_enrollments, COLUMNS, more=False, as_json=connection.json)
+
+
+@enrollment.command("lookup")
+@click.argument("enrollment_identity")
+@api_command
+def lookup(connection: Connection, enrollment_identity: str) -> None:
+    """Find the enrollment of ENROLLMENT_IDENTITY (A-…) on the account's list.
+
+    \b
+    Example:
+      ftc enrollment lookup "$(ftc enrollment-id device.pem)"
+    """
+    request = LookupDeviceEnrollmentRequest(parent=connection.parent, enrollment_identity=enrollment_identity)
+    found = connection.api.call(connection.api.device_enrollments.LookupDeviceEnrollment, request)
+    print_resource(found, as_json=connection.json)
 
 
 @enrollment.command("get")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from google.protobuf import empty_pb2
 
 from ftc_core.application import enrollments
 from ftc_core.application.context import ApplicationContext
+from ftc_core.errors import FtcError, Reason
 from ftc_grpc._gen.ftc.v1 import (
     device_enrollment_pb2,
     device_enrollment_service_pb2,
@@ -15,12 +18,11 @@ from ftc_grpc.caller import current_caller, named_resource, parent_account
 from ftc_grpc.convert import (
     enrollment_to_proto,
     optional_time,
-    required_message,
     revision_of_etag,
     write_options,
 )
 from ftc_grpc.pagination import Paginator
-from ftc_grpc.resource_names import DEVICE_ENROLLMENT
+from ftc_grpc.resource_names import ACCOUNT, DEVICE_ENROLLMENT
 from ftc_grpc.services.context import RpcContext
 
 __all__ = ["DeviceEnrollmentService"]
@@ -38,13 +40,7 @@ class DeviceEnrollmentService(device_enrollment_service_pb2_grpc.DeviceEnrollmen
     ) -> device_enrollment_pb2.DeviceEnrollment:
         """Put an identity on the list."""
         account_id = parent_account(request.parent)
-        required_message(request, "device_enrollment")
-        wanted = request.device_enrollment
-        new = enrollments.NewEnrollment(
-            account_id=account_id,
-            enrollment_identity=wanted.enrollment_identity,
-            expires_at=optional_time(wanted, "expires_at", field="device_enrollment.expires_at"),
-        )
+        new = _new_enrollment(request, account_id, prefix="")
         enrollment = await enrollments.create_enrollment(
             self._context, current_caller(), new, write_options(request)
         )
@@ -56,6 +52,34 @@ class DeviceEnrollmentService(device_enrollment_service_pb2_grpc.DeviceEnrollmen
         """Get an enrollment."""
         account_id, enrollment_id = named_resource(request.name, DEVICE_ENROLLMENT)
         return enrollment_to_proto(await enrollments.get_enrollment(self._context, account_id, enrollment_id))
+
+    async def LookupDeviceEnrollment(
+        self, request: device_enrollment_service_pb2.LookupDeviceEnrollmentRequest, context: RpcContext
+    ) -> device_enrollment_pb2.DeviceEnrollment:
+        """Find an enrollment by identity."""
+        account_id = parent_account(request.parent)
+        return enrollment_to_proto(
+            await enrollments.lookup_enrollment(self._context, account_id, request.enrollment_identity)
+        )
+
+    async def BatchCreateDeviceEnrollments(
+        self, request: device_enrollment_service_pb2.BatchCreateDeviceEnrollmentsRequest, context: RpcContext
+    ) -> device_enrollment_service_pb2.BatchCreateDeviceEnrollmentsResponse:
+        """Put many identities on the list, or none."""
+        account_id = parent_account(request.parent)
+        parents = ("", request.parent, ACCOUNT.format(account_id))
+        rows = []
+        for index, row in enumerate(request.requests):
+            prefix = f"requests[{index}]."
+            with enrollments.batch_row(index):
+                _check_row(row, parents, prefix)
+                rows.append(_new_enrollment(row, account_id, prefix=prefix))
+        created = await enrollments.create_enrollments(
+            self._context, current_caller(), rows, write_options(request)
+        )
+        return device_enrollment_service_pb2.BatchCreateDeviceEnrollmentsResponse(
+            device_enrollments=map(enrollment_to_proto, created)
+        )
 
     async def ListDeviceEnrollments(
         self, request: device_enrollment_service_pb2.ListDeviceEnrollmentsRequest, context: RpcContext
@@ -84,3 +108,30 @@ class DeviceEnrollmentService(device_enrollment_service_pb2_grpc.DeviceEnrollmen
         )
         await enrollments.delete_enrollment(self._context, current_caller(), deletion, write_options(request))
         return empty_pb2.Empty()
+
+
+def _new_enrollment(
+    request: device_enrollment_service_pb2.CreateDeviceEnrollmentRequest, account_id: str, *, prefix: str
+) -> enrollments.NewEnrollment:
+    field = f"{prefix}device_enrollment"
+    if not request.HasField("device_enrollment"):
+        raise FtcError(Reason.FIELD_REQUIRED, f"{field} is required", field=field)
+    wanted = request.device_enrollment
+    return enrollments.NewEnrollment(
+        account_id=account_id,
+        enrollment_identity=wanted.enrollment_identity,
+        expires_at=optional_time(wanted, "expires_at", field=f"{field}.expires_at"),
+    )
+
+
+def _check_row(
+    row: device_enrollment_service_pb2.CreateDeviceEnrollmentRequest, parents: Collection[str], prefix: str
+) -> None:
+    """Raises FtcError FIELD_INVALID for what a row of a batch may not say for itself (AIP-233)."""
+    if row.parent not in parents:
+        field = f"{prefix}parent"
+        raise FtcError(Reason.FIELD_INVALID, f"{field} is not the parent of the batch", field=field)
+    for name in ("request_id", "validate_only"):
+        if getattr(row, name):
+            field = f"{prefix}{name}"
+            raise FtcError(Reason.FIELD_INVALID, f"{field} belongs to the batch", field=field)

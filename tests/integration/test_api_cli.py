@@ -144,6 +144,18 @@ def test_enrollment_is_created_listed_and_deleted(admin: Shell) -> None:
     assert admin.json("enrollment", "list") == []
 
 
+def test_several_enrollments_are_created_at_once_and_looked_up(admin: Shell) -> None:
+    identities = [format_enrollment_id(os.urandom(32)) for _ in range(3)]
+
+    created = admin.json("enrollment", "create", *identities)
+    refused = admin.run("enrollment", "create", format_enrollment_id(os.urandom(32)), identities[0])
+
+    assert [row["enrollment_identity"] for row in created] == identities
+    assert refused.exit_code == 1
+    assert admin.json("enrollment", "list") == created
+    assert admin.json("enrollment", "lookup", identities[1]) == created[1]
+
+
 def test_identity_is_printed_to_the_letter(admin: Shell) -> None:
     identity = "A-" + ":".join(["AB", "B0"] * 16)  # ":AB:" and the like are emoji to some
 
