@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ftc_core.application.bootstrap import BootstrapService, ServerFacts
+from ftc_core.application.commit import Answer
 from ftc_core.application.context import new_id
 from ftc_core.application.registration import RegistrationService
 from ftc_core.credentials.issuer import CredentialIssuer
@@ -29,7 +29,6 @@ from ftc_core.storage.lmdb import open_lmdb
 from ftc_core.storage.port import Created, Done, Outcome
 from tests.conformance.scene import CA, HOUR, NOW, Scene, claim_request
 
-Told = TypeVar("Told")
 SERVERS = ServerFacts(
     lwm2m_uri="coaps://lwm2m.example:5684",
     bootstrap_uri="coaps://bootstrap.example:5784",
@@ -61,7 +60,9 @@ class Desk:
     async def claim(
         self, request: ClaimRequest, certificate: bytes | None = None
     ) -> BootstrapGrant | FtcError:
-        return await answer(lambda told: self.bootstrap.claim(request, certificate, told))
+        future: asyncio.Future[BootstrapGrant | FtcError] = asyncio.get_running_loop().create_future()
+        self.bootstrap.claim(request, certificate, future.set_result)
+        return await asyncio.wait_for(future, 5)
 
     async def granted(self, number: int) -> BootstrapGrant:
         grant = await self.claim(claim_request(number))
@@ -78,9 +79,9 @@ class Desk:
         return device
 
 
-async def answer(ask: Callable[[Callable[[Told], None]], None]) -> Told:
-    """What a use case answers; never twice."""
-    future: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
+async def answer(ask: Callable[[Answer], None]) -> Outcome | FtcError:
+    """What a use case of registration answers; never twice."""
+    future: asyncio.Future[Outcome | FtcError] = asyncio.get_running_loop().create_future()
     ask(future.set_result)
     return await asyncio.wait_for(future, 5)
 
