@@ -77,7 +77,15 @@ class Reason(StrEnum):
     OWN_KEY = "OWN_KEY"
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     ETAG_MISMATCH = "ETAG_MISMATCH"
+    ROW_TOO_LONG = "ROW_TOO_LONG"
+    ROW_NOT_UTF8 = "ROW_NOT_UTF8"
+    UPLOAD_TOO_LARGE = "UPLOAD_TOO_LARGE"
+    OPERATION_CANCELLED = "OPERATION_CANCELLED"
+    OPERATION_UNFINISHED = "OPERATION_UNFINISHED"
     SHUTTING_DOWN = "SHUTTING_DOWN"
+    REVISION_COMPACTED = "REVISION_COMPACTED"
+    REVISION_AHEAD = "REVISION_AHEAD"
+    CONSUMER_TOO_SLOW = "CONSUMER_TOO_SLOW"
     API_UNREACHABLE = "API_UNREACHABLE"
     # What stops a command on the operator's own machine.
     DATA_DIRECTORY_MISSING = "DATA_DIRECTORY_MISSING"
@@ -320,7 +328,38 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
     Reason.ETAG_MISMATCH: ErrorSpec(
         "ABORTED", "", "etag does not match", "Read the resource again and retry."
     ),
+    Reason.ROW_TOO_LONG: ErrorSpec(
+        "INVALID_ARGUMENT", "", "row is too long", "One row is one line: look for missing line ends."
+    ),
+    Reason.ROW_NOT_UTF8: ErrorSpec("INVALID_ARGUMENT", "", "row is not UTF-8", "Save the file as UTF-8."),
+    Reason.UPLOAD_TOO_LARGE: ErrorSpec(
+        "INVALID_ARGUMENT", "", "upload is too large", "Split the file: each part needs a first line."
+    ),
+    Reason.OPERATION_CANCELLED: ErrorSpec(
+        "CANCELLED", "", "operation was cancelled", "Read its report for the rows that were done before."
+    ),
+    Reason.OPERATION_UNFINISHED: ErrorSpec(
+        "FAILED_PRECONDITION", "", "operation is not finished", "Cancel it first, or wait for its end."
+    ),
     Reason.SHUTTING_DOWN: ErrorSpec("UNAVAILABLE", "5.00", "Server is shutting down", "Retry."),
+    Reason.REVISION_COMPACTED: ErrorSpec(
+        "OUT_OF_RANGE",
+        "",
+        "events of this revision are no longer kept",
+        "List again, and watch from the revision after the list's.",
+    ),
+    Reason.REVISION_AHEAD: ErrorSpec(
+        "OUT_OF_RANGE",
+        "",
+        "the store has not reached this revision",
+        "It may have been restored from a backup: list again, and watch from the revision after the list's.",
+    ),
+    Reason.CONSUMER_TOO_SLOW: ErrorSpec(
+        "RESOURCE_EXHAUSTED",
+        "",
+        "events came faster than they were read",
+        "Watch again from the revision after the last one received.",
+    ),
     Reason.API_UNREACHABLE: ErrorSpec(
         "UNAVAILABLE",
         "",

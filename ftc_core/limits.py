@@ -75,10 +75,42 @@ BATCH_CREATE_MAX = 1_000
 """Enrollments in one BatchCreate: one transaction, which others wait for."""
 KEY_USE_INTERVAL_S = 60.0
 """Seconds between two writes of the times at which API keys were used: at most one write per key in each."""
+WATCH_POLL_S = 0.025
+"""Seconds between two looks at the store's revision, of microseconds each: the most that a watch adds."""
+WATCH_SCAN = 1_000
+"""Events read in one go, of all accounts: milliseconds, after which other calls get their turn."""
+WATCH_BATCH = 100
+"""Events in one response of a watch: 1.6 MB even if each device registered 16 KiB of object links."""
+WATCH_BUFFER_MAX = 10_000
+"""Events that may wait for one stream's client; the events themselves are shared by all streams."""
+WATCH_STREAMS_MAX = 20_000
+"""Watch streams of one process."""
+WATCH_PROGRESS_DEFAULT_S = 30.0
+"""Seconds of silence before a progress mark: 10,000 idle streams get 333 in a second."""
+WATCH_PROGRESS_MIN_S = 1.0
+"""The shortest silence before a progress mark that a caller may ask for."""
+WATCH_PROGRESS_MAX_S = 600.0
+"""The longest: a proxy that cuts silent streams does so within minutes."""
 RPC_MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 """Bytes of one gRPC message."""
 RPC_METADATA_MAX_BYTES = 16 * 1024
 """Bytes of gRPC metadata."""
+
+# --- bulk ------------------------------------------------------------------------------------------
+BULK_INPUT_MAX_BYTES = 4 * 1024**3
+"""Bytes of one uploaded CSV (PRODUCT §3): some forty million enrollment IDs."""
+BULK_ROW_MAX_BYTES = 64 * 1024
+"""Bytes of one row of it, without its line end: what is held in memory of a file without line ends."""
+BULK_BATCH_ROWS = 1_000
+"""Rows that take effect in one durable transaction."""
+BULK_BATCH_BYTES = 8 * 1024**2
+"""Bytes of input after which a batch ends though it has fewer rows: what a resumed job reads again."""
+BULK_JOBS_AT_ONCE = 2
+"""Jobs that are worked on at the same time; others wait their turn."""
+BULK_RETRY_S = 1.0
+"""Seconds after which a batch is tried again that the store could not take."""
+OPERATION_WAIT_MAX_S = 300.0
+"""Seconds for which WaitOperation waits at most."""
 
 # --- storage ---------------------------------------------------------------------------------------
 STORE_MAP_BYTES = 64 * 1024**3
@@ -87,6 +119,14 @@ STORE_MAX_READERS = 2_048
 """LMDB reader slots: processes × threads, with room."""
 STORE_READER_CHECK_S = 60.0
 """Seconds between two searches for reader slots of dead processes, whose snapshots keep the file growing."""
+EVENTS_KEPT_S = 7 * 86_400.0
+"""Seconds for which an event can be watched: a consumer that failed on Friday resumes on Monday."""
+EVENTS_KEPT_MAX = 2_000_000
+"""Events kept at most: two uploads of a million enrollments."""
+EVENTS_COMPACTED_AT_ONCE = 1_000
+"""Events removed in one transaction: milliseconds, for which a claim may have to wait."""
+EVENTS_COMPACTION_INTERVAL_S = 60.0
+"""Seconds between two compactions of the events."""
 COMMIT_BATCH_MAX = 1_000
 """Commands in one durable transaction."""
 COMMIT_QUEUE_MAX = 50_000

@@ -15,11 +15,19 @@ from ftc_core.domain.certificate import TrustedCertificate, TrustedCertificateCh
 from ftc_core.domain.claim import ClaimRequest, Granted
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
+from ftc_core.storage.bulk_commands import (
+    AdvanceBulkJob,
+    BulkWritten,
+    CreateBulkJob,
+    DeleteBulkJob,
+    EndBulkJob,
+)
 
 __all__ = [
     "ClaimDevice",
     "Claimed",
     "Command",
+    "CompactEvents",
     "CreateAccount",
     "CreateApiKey",
     "CreateEnrollments",
@@ -247,6 +255,18 @@ class ExpireRegistrations(msgspec.Struct, frozen=True, tag=True):
     limit: int = 1_000
 
 
+class CompactEvents(msgspec.Struct, frozen=True, tag=True):
+    """Remove the oldest events, up to `limit`: those before `before` or not of the newest `keep` → Swept.
+
+    They go in the order of their revisions, and up to the first that is to be kept, so that what is left has
+    no gap. The store's revision does not rise.
+    """
+
+    before: datetime
+    keep: int
+    limit: int
+
+
 Command = (
     CreateAccount
     | UpdateAccount
@@ -266,6 +286,11 @@ Command = (
     | DeregisterDevice
     | ExpireEnrollments
     | ExpireRegistrations
+    | CompactEvents
+    | CreateBulkJob
+    | AdvanceBulkJob
+    | EndBulkJob
+    | DeleteBulkJob
 )
 
 
@@ -303,7 +328,7 @@ class Swept(msgspec.Struct, frozen=True, tag=True):
     more: bool
 
 
-Outcome = Created | Claimed | Done | Swept
+Outcome = Created | Claimed | Done | Swept | BulkWritten
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ import structlog
 
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX
+from ftc_core.storage.bulk_commands import AdvanceBulkJob
 from ftc_core.storage.port import CreateEnrollments, Outcome, Store, Submission
 
 __all__ = ["Callback", "CommitObserver", "Delivery", "GroupCommit", "Settled", "deliver_here"]
@@ -148,8 +149,11 @@ class GroupCommit:
 
 def _weight(submission: Submission) -> int:
     """Of a submission in its transaction: the pages that it dirties grow with its records."""
-    command = submission.command
-    return max(1, len(command.enrollments)) if isinstance(command, CreateEnrollments) else 1
+    match submission.command:
+        case CreateEnrollments(enrollments=records) | AdvanceBulkJob(rows=records):
+            return max(1, len(records))
+        case _:
+            return 1
 
 
 def _deliver(batch: Sequence[_Waiting], answers: Sequence[Outcome | FtcError]) -> None:

@@ -1,4 +1,4 @@
-"""The storage port: what every engine does, in batches. Its commands are those of `commands`.
+"""The storage port: what every engine does, in batches. `commands` has what can be written.
 
 Reading goes through a `View`, a consistent snapshot that never blocks. Writing goes through
 `Store.write`: a batch of submissions becomes one durable transaction, in which each command succeeds or
@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from ftc_core.domain.account import Account, ApiKey
+from ftc_core.domain.bulk import BulkBatch, BulkJob
 from ftc_core.domain.certificate import TrustAnchor, TrustedCertificate
 from ftc_core.domain.claim import ClaimFacts, ClaimRequest
 from ftc_core.domain.device import Device
@@ -28,6 +29,7 @@ from ftc_core.storage.commands import (
     ClaimDevice,
     Claimed,
     Command,
+    CompactEvents,
     CreateAccount,
     CreateApiKey,
     Created,
@@ -57,6 +59,7 @@ __all__ = [
     "ClaimDevice",
     "Claimed",
     "Command",
+    "CompactEvents",
     "CreateAccount",
     "CreateApiKey",
     "CreateEnrollments",
@@ -182,12 +185,32 @@ class View(Protocol):
         """
         ...
 
+    def get_bulk_job(self, job_id: str) -> BulkJob | None:
+        """The job, or None."""
+        ...
+
+    def list_bulk_jobs(self, account_id: str, *, after: str | None, limit: int) -> list[BulkJob]:
+        """In order of ID, from the first past `after`."""
+        ...
+
+    def list_unfinished_bulk_jobs(self) -> list[BulkJob]:
+        """Of every account, in order of ID."""
+        ...
+
+    def list_bulk_batches(self, job_id: str, *, start: int, limit: int) -> list[BulkBatch]:
+        """What was done of a job, in order, from the first batch that begins at byte `start` or later."""
+        ...
+
     def ledger(self, fingerprint: bytes) -> list[LedgerEntry]:
         """The whole ownership history of one certificate, oldest first."""
         ...
 
     def events(self, *, after_revision: int, limit: int) -> list[Event]:
         """Events with a revision above `after_revision`, in order."""
+        ...
+
+    def compacted_revision(self) -> int:
+        """The revision of the newest event that was removed, 0 if none was: those above are all there."""
         ...
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
 from ftc_core.domain.enrollment import Enrollment
@@ -15,7 +17,14 @@ from ftc_core.storage.lmdb.tables import NUMBER_BYTES, fingerprint_key, pack_id,
 from ftc_core.storage.lmdb.writer import Writer
 from ftc_core.storage.port import Created, CreateEnrollments, DeleteEnrollment, Done, ExpireEnrollments, Swept
 
-__all__ = ["claim_enrollment", "create_enrollments", "delete_enrollment", "expire_enrollments"]
+__all__ = [
+    "claim_enrollment",
+    "create_enrollments",
+    "delete_enrollment",
+    "expire_enrollments",
+    "insert_enrollment",
+    "remove_enrollment",
+]
 
 
 def create_enrollments(writer: Writer, command: CreateEnrollments) -> Created:
@@ -23,17 +32,9 @@ def create_enrollments(writer: Writer, command: CreateEnrollments) -> Created:
     created = []
     for index, given in enumerate(command.enrollments):
         writer.count(given.account_id, enrollments=1)
-        [present] = writer.view.find_enrollments((fingerprint_key(given.fingerprint),))
-        if present is not None:
-            if not present.is_expired(command.now):
-                raise FtcError(Reason.ENROLLMENT_ALREADY_EXISTS, metadata={"index": str(index)})
-            _remove(writer, present)
-            writer.emit_enrollment(EventKind.ENROLLMENT_EXPIRED, command.now, present)
-        revision = writer.emit_enrollment(EventKind.ENROLLMENT_CREATED, command.now, given)
-        enrollment = msgspec.structs.replace(given, revision=revision)
-        key = pack_id(enrollment.account_id) + pack_id(enrollment.id)
-        writer.add(writer.tables.enrollments_by_account, key, enrollment.fingerprint)
-        _put(writer, enrollment)
+        enrollment = insert_enrollment(writer, given, command.now)
+        if enrollment is None:
+            raise FtcError(Reason.ENROLLMENT_ALREADY_EXISTS, metadata={"index": str(index)})
         created.append(enrollment)
     return Created(enrollments=tuple(created))
 
@@ -44,14 +45,7 @@ def delete_enrollment(writer: Writer, command: DeleteEnrollment) -> Done:
     if enrollment is None:
         raise FtcError(Reason.RESOURCE_NOT_FOUND)
     check_revision(enrollment.revision, command.revision)
-    _remove(writer, enrollment)
-    revision = writer.emit_enrollment(EventKind.ENROLLMENT_DELETED, command.now, enrollment)
-    if enrollment.enrolled_device_id is not None:
-        device = writer.view.get_device(enrollment.account_id, enrollment.enrolled_device_id)
-        if device is None:
-            raise corrupt(f"enrollment {enrollment.id} names device {enrollment.enrolled_device_id}")
-        revision = release_device(writer, device, command.now)
-    return Done(revision)
+    return Done(remove_enrollment(writer, enrollment, command.now))
 
 
 def expire_enrollments(writer: Writer, command: ExpireEnrollments) -> Swept:
@@ -64,6 +58,37 @@ def expire_enrollments(writer: Writer, command: ExpireEnrollments) -> Swept:
         _remove(writer, enrollment)
         writer.emit_enrollment(EventKind.ENROLLMENT_EXPIRED, command.now, enrollment)
     return Swept(len(due), more)
+
+
+def insert_enrollment(writer: Writer, given: Enrollment, now: datetime) -> Enrollment | None:
+    """Put `given` on its account's list; the caller counts it. None if its identity stands on any list.
+
+    An expired enrollment in the way is removed first.
+    """
+    [present] = writer.view.find_enrollments((fingerprint_key(given.fingerprint),))
+    if present is not None:
+        if not present.is_expired(now):
+            return None
+        _remove(writer, present)
+        writer.emit_enrollment(EventKind.ENROLLMENT_EXPIRED, now, present)
+    revision = writer.emit_enrollment(EventKind.ENROLLMENT_CREATED, now, given)
+    enrollment = msgspec.structs.replace(given, revision=revision)
+    key = pack_id(enrollment.account_id) + pack_id(enrollment.id)
+    writer.add(writer.tables.enrollments_by_account, key, enrollment.fingerprint)
+    _put(writer, enrollment)
+    return enrollment
+
+
+def remove_enrollment(writer: Writer, enrollment: Enrollment, now: datetime) -> int:
+    """Take `enrollment` off its list and release its device, if any; the revision of the last change."""
+    _remove(writer, enrollment)
+    revision = writer.emit_enrollment(EventKind.ENROLLMENT_DELETED, now, enrollment)
+    if enrollment.enrolled_device_id is not None:
+        device = writer.view.get_device(enrollment.account_id, enrollment.enrolled_device_id)
+        if device is None:
+            raise corrupt(f"enrollment {enrollment.id} names device {enrollment.enrolled_device_id}")
+        revision = release_device(writer, device, now)
+    return revision
 
 
 def claim_enrollment(writer: Writer, claimed: Enrollment) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from ftc_core.domain.account import Account, ApiKey
+from ftc_core.domain.bulk import BulkBatch, BulkJob
 from ftc_core.domain.certificate import TrustedCertificate
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
@@ -18,7 +19,18 @@ from ftc_core.domain.event import Event
 from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.storage.lmdb.faults import corrupt
 
-__all__ = ["ACCOUNT", "API_KEY", "CERTIFICATE", "DEVICE", "ENROLLMENT", "EVENT", "LEDGER_ENTRY", "Codec"]
+__all__ = [
+    "ACCOUNT",
+    "API_KEY",
+    "BULK_BATCH",
+    "BULK_JOB",
+    "CERTIFICATE",
+    "DEVICE",
+    "ENROLLMENT",
+    "EVENT",
+    "LEDGER_ENTRY",
+    "Codec",
+]
 
 T = TypeVar("T")
 
@@ -57,3 +69,5 @@ ENROLLMENT: Final[Codec[Enrollment]] = Codec(Enrollment, 1)
 DEVICE: Final[Codec[Device]] = Codec(Device, 1)
 LEDGER_ENTRY: Final[Codec[LedgerEntry]] = Codec(LedgerEntry, 1)
 EVENT: Final[Codec[Event]] = Codec(Event, 1)
+BULK_JOB: Final[Codec[BulkJob]] = Codec(BulkJob, 1)
+BULK_BATCH: Final[Codec[BulkBatch]] = Codec(BulkBatch, 1)

@@ -13,12 +13,15 @@ import structlog
 
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import STORE_MAP_BYTES, STORE_READER_CHECK_S
+from ftc_core.storage.bulk_commands import AdvanceBulkJob, CreateBulkJob, DeleteBulkJob, EndBulkJob
 from ftc_core.storage.lmdb import (
     accounts,
     api_keys,
+    bulk,
     certificates,
     claims,
     enrollments,
+    events,
     idempotency,
     registrations,
 )
@@ -30,6 +33,7 @@ from ftc_core.storage.lmdb.writer import Writer
 from ftc_core.storage.port import (
     ClaimDevice,
     Command,
+    CompactEvents,
     CreateAccount,
     CreateApiKey,
     CreateEnrollments,
@@ -188,6 +192,8 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return enrollments.expire_enrollments(writer, command)
         case ExpireRegistrations():
             return registrations.expire_registrations(writer, command)
+        case CompactEvents():
+            return events.compact_events(writer, command)
         case CreateAccount():
             return accounts.create_account(writer, command)
         case UpdateAccount():
@@ -206,5 +212,13 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return certificates.update_trusted_certificate(writer, command)
         case DeleteTrustedCertificate():
             return certificates.delete_trusted_certificate(writer, command)
+        case AdvanceBulkJob():
+            return bulk.advance_bulk_job(writer, command)
+        case CreateBulkJob():
+            return bulk.create_bulk_job(writer, command)
+        case EndBulkJob():
+            return bulk.end_bulk_job(writer, command)
+        case DeleteBulkJob():
+            return bulk.delete_bulk_job(writer, command)
         case _:
             assert_never(command)

@@ -6,7 +6,7 @@ otherwise; `–` is an empty value.
 
 | table | key | value |
 |---|---|---|
-| meta | `format`, `engine`, `revision` | text, text, number |
+| meta | `format`, `engine`, `revision`, `compacted` | text, text, number, number |
 | accounts | account | counts (4 numbers), then the record |
 | api_keys | key ID | record |
 | api_keys_by_account | account, key ID | – |
@@ -25,6 +25,10 @@ otherwise; `–` is an empty value.
 | events | revision | record |
 | requests | SHA-256 of scope and request ID | record of the outcome |
 | request_expiry | time, key in `requests` | – |
+| bulk_jobs | job | record |
+| bulk_jobs_by_account | account, job | – |
+| bulk_unfinished | job | – |
+| bulk_batches | job, byte of the input at which it begins | record |
 
 Enrollments lie under their fingerprint because that is how devices ask for them: one descent of one tree.
 """
@@ -88,6 +92,10 @@ class Tables:
     events: lmdb._Database
     requests: lmdb._Database
     request_expiry: lmdb._Database
+    bulk_jobs: lmdb._Database
+    bulk_jobs_by_account: lmdb._Database
+    bulk_unfinished: lmdb._Database
+    bulk_batches: lmdb._Database
 
     @classmethod
     def names(cls) -> list[str]:

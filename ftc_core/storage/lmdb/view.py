@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
@@ -12,6 +13,7 @@ import lmdb
 import msgspec
 
 from ftc_core.domain.account import Account, ApiKey
+from ftc_core.domain.bulk import BulkBatch, BulkJob
 from ftc_core.domain.certificate import CertificateService, TrustAnchor, TrustedCertificate
 from ftc_core.domain.claim import ClaimFacts, ClaimRequest
 from ftc_core.domain.device import Device
@@ -222,6 +224,30 @@ class LmdbView:
                     raise corrupt(f"certificates lacks {(account + certificate).hex()}")
                 yield records.CERTIFICATE.decode(stored)
 
+    # --- bulk jobs ---------------------------------------------------------------------------------
+
+    def get_bulk_job(self, job_id: str) -> BulkJob | None:
+        return _decoded(records.BULK_JOB, self._get(self._tables.bulk_jobs, job_id))
+
+    def list_bulk_jobs(self, account_id: str, *, after: str | None, limit: int) -> list[BulkJob]:
+        page = self._page_of(self._tables.bulk_jobs_by_account, account_id, after, limit)
+        return [self._indexed_bulk_job(key[ID_BYTES:]) for key, _ in page]
+
+    def list_unfinished_bulk_jobs(self) -> list[BulkJob]:
+        rows = self._scan(self._tables.bulk_unfinished, b"", b"")
+        return [self._indexed_bulk_job(key) for key, _ in rows]
+
+    def list_bulk_batches(self, job_id: str, *, start: int, limit: int) -> list[BulkBatch]:
+        job = pack_id(job_id)
+        rows = self._scan(self._tables.bulk_batches, job + number_key(start), job)
+        return [records.BULK_BATCH.decode(stored) for _, stored in itertools.islice(rows, limit)]
+
+    def _indexed_bulk_job(self, key: bytes) -> BulkJob:
+        stored = self._txn.get(key, None, self._tables.bulk_jobs)
+        if stored is None:
+            raise corrupt(f"bulk_jobs lacks {key.hex()}")
+        return records.BULK_JOB.decode(stored)
+
     # --- history -----------------------------------------------------------------------------------
 
     def ledger(self, fingerprint: bytes) -> list[LedgerEntry]:
@@ -247,6 +273,13 @@ class LmdbView:
                 if len(found) == limit:
                     break
         return found
+
+    def compacted_revision(self) -> int:
+        return unpack_number(self._txn.get(b"compacted", b"", self._tables.meta))
+
+    def count_events(self) -> int:
+        """How many are kept."""
+        return self._txn.stat(self._tables.events)["entries"]
 
     # --- keys --------------------------------------------------------------------------------------
 

@@ -80,6 +80,13 @@ class Writer:
         """Remove `key`, if it is there."""
         self._txn.delete(key, db=table)
 
+    def delete_prefix(self, table: lmdb._Database, prefix: bytes) -> None:
+        """Remove every key that begins with `prefix`."""
+        with self._txn.cursor(table) as cursor:
+            found = cursor.set_range(prefix)
+            while found and cursor.key().startswith(prefix):
+                found = cursor.delete()
+
     def due(self, table: lmdb._Database, until: bytes, limit: int) -> tuple[list[bytes], bool]:
         """Up to `limit` keys of an expiry table with a time ≤ `until`, and whether there are more."""
         keys: list[bytes] = []

@@ -1,0 +1,29 @@
+"""The command that keeps the events bounded."""
+
+from __future__ import annotations
+
+from ftc_core.storage.lmdb.tables import number_key
+from ftc_core.storage.lmdb.writer import Writer
+from ftc_core.storage.port import CompactEvents, Swept
+
+__all__ = ["compact_events"]
+
+
+def compact_events(writer: Writer, command: CompactEvents) -> Swept:
+    """See the command."""
+    tables, view = writer.tables, writer.view
+    surplus = view.count_events() - command.keep
+    removed: list[int] = []
+    more = False
+    for event in view.events(after_revision=0, limit=command.limit + 1):
+        if len(removed) >= surplus and event.at >= command.before:
+            break
+        if len(removed) == command.limit:
+            more = True
+            break
+        removed.append(event.revision)
+    for revision in removed:
+        writer.delete(tables.events, number_key(revision))
+    if removed:
+        writer.put(tables.meta, b"compacted", number_key(removed[-1]))
+    return Swept(len(removed), more)
