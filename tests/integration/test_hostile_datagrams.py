@@ -80,7 +80,7 @@ def undisturbed(
 
         async def both() -> None:
             # Its slow answers stretch the onboarding over the attack, and over its end.
-            onboarding = asyncio.create_task(neighbour.claimed(answer_delay_s=0.05))
+            onboarding = asyncio.create_task(neighbour.claimed(answer_delay_s=0.02))
             await asyncio.to_thread(attack)
             outcome = await asyncio.wait_for(onboarding, 10)
             device = owner.device(neighbour.endpoint_name)
@@ -102,7 +102,7 @@ def test_garbage_from_nobody_gets_no_answer(
             sock.connect(instance.address("bootstrap"))
             for _ in range(20):
                 sock.send(GARBAGE[name][:65_507])
-            sock.settimeout(0.1)
+            sock.settimeout(0.05)
             with pytest.raises(TimeoutError):
                 sock.recv(65_535)
 
