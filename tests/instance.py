@@ -43,7 +43,16 @@ from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2 import CreateTrustedCe
 from ftc_grpc.client import ApiClient
 from tests.certificates import Manufacturer
 
-__all__ = ["FTC", "Instance", "Tenant", "alive", "eventually", "make_data_directory", "running_instance"]
+__all__ = [
+    "FTC",
+    "Instance",
+    "Tenant",
+    "alive",
+    "eventually",
+    "make_data_directory",
+    "running_instance",
+    "start_instance",
+]
 
 FTC = (sys.executable, "-m", "ftc_core")
 PATIENCE_S = 20.0

@@ -19,7 +19,16 @@ from ftc_core.device.retry import Reaction
 from ftc_core.domain.device import DeviceState
 from ftc_core.lwm2m.messages import dotted
 from tests.certificates import Manufacturer
-from tests.instance import FTC, Instance, Tenant, alive, eventually, make_data_directory, running_instance
+from tests.instance import (
+    FTC,
+    Instance,
+    Tenant,
+    alive,
+    eventually,
+    make_data_directory,
+    running_instance,
+    start_instance,
+)
 from tests.raw_peer import POST, RawPeer, uri
 from tests.things import Thing, enrolled_thing
 
@@ -184,6 +193,27 @@ def test_registered_device_notices_that_its_server_has_stopped(
     assert outcome == OperationFailed(Operation.UPDATE, "", "the association was closed", Reaction.RETRY)
 
 
+def test_sigterm_during_the_start_leaves_nothing_behind(directory: DataDirectory) -> None:
+    supervisor = start_instance(directory)
+    worker = eventually(lambda: bootstrap_worker(supervisor.pid, []), "a worker is started")
+
+    supervisor.terminate()
+
+    assert supervisor.wait(15) == 0
+    assert not alive(worker)
+    assert not (directory.root / "endpoints.json").exists()
+
+
+def test_sigterm_during_a_restart_leaves_nothing_behind(own: Instance) -> None:
+    first = own.processes()["bootstrap-0"]
+    os.kill(first, signal.SIGKILL)
+    second = eventually(lambda: bootstrap_worker(own.process.pid, [first]), "the worker is restarted")
+
+    assert own.stop() == 0
+
+    assert not alive(second)
+
+
 def test_instance_serves_again_what_it_served_before(
     directory: DataDirectory, manufacturer: Manufacturer
 ) -> None:
@@ -301,20 +331,10 @@ def test_worker_is_restarted_again_after_its_restart_could_not_be_published(
 
     for _ in range(2):
         os.kill(pids[-1], signal.SIGKILL)
-        pids.append(eventually(lambda: new_worker(own, pids), "the worker is restarted"))
+        pids.append(eventually(lambda: bootstrap_worker(own.process.pid, pids), "the worker is restarted"))
         assert asyncio.run(thing.claimed(uri=uri)).device_id
 
     own.endpoints_file.rmdir()
-
-
-def new_worker(instance: Instance, known: list[int]) -> int | None:
-    """A bootstrap worker of the instance that is not among the `known`."""
-    supervisor = instance.process.pid
-    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-    for pid in map(int, children):
-        if pid not in known and b"bootstrap_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
-    return None
 
 
 def test_children_end_when_their_supervisor_is_killed(own: Instance) -> None:
@@ -327,6 +347,15 @@ def test_children_end_when_their_supervisor_is_killed(own: Instance) -> None:
     eventually(lambda: not any(alive(pid) for pid in processes.values()), "the children end")
     with own.directory.lock():
         pass
+
+
+def bootstrap_worker(supervisor: int, known: list[int]) -> int | None:
+    """A bootstrap worker of that supervisor that is not among the `known`."""
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    for pid in map(int, children):
+        if pid not in known and b"bootstrap_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    return None
 
 
 def raw_peer(instance: Instance, thing: Thing) -> RawPeer:
