@@ -122,7 +122,11 @@ async def _bootstrap(powered: PoweredDevice) -> LwM2MCredentials:
 
 
 def _reason_of(text: str) -> Reason:
-    """The reason behind a server's diagnostic text, so that the advice fits; a device has the text alone."""
+    """The reason behind a refusal's text, so that the advice fits; a device has the text alone.
+
+    Before the colon, since a failed handshake is followed by its alert.
+    """
+    text = text.partition(":")[0]
     return next((reason for reason, spec in CATALOGUE.items() if spec.text == text), Reason.DEVICE_REFUSED)
 
 
