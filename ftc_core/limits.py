@@ -73,6 +73,12 @@ REQUEST_ID_SWEEP = 8
 """Outdated request_ids forgotten whenever one is remembered: the table shrinks under use, in small steps."""
 BATCH_CREATE_MAX = 1_000
 """Enrollments in one BatchCreate: one transaction, which others wait for."""
+FILTER_MAX_CHARS = 1_000
+"""Characters of a list's filter."""
+FILTER_COMPARISONS_MAX = 10
+"""Comparisons in a list's filter: each is made for each row."""
+LIST_SCAN_MAX = 5_000
+"""Rows looked at for one page of a filtered list: one that has met few matches by then ends early."""
 KEY_USE_INTERVAL_S = 60.0
 """Seconds between two writes of the times at which API keys were used: at most one write per key in each."""
 WATCH_POLL_S = 0.025

@@ -17,7 +17,9 @@ __all__ = ["ListQuery", "Paginator"]
 _ID_BYTES = 16
 _MAC_BYTES = 16
 _KEY_CONTEXT = b"ftc page token v1"
-_ORDERS = frozenset({"", "id", "id asc"})
+_ORDERED_FIELDS = ("id", "created_at")
+"""Both mean the order of IDs: they rise with the time of creation (UUIDv7)."""
+_DIRECTIONS = {"asc": False, "desc": True}
 
 
 class ListQuery(Protocol):
@@ -43,31 +45,33 @@ class Paginator:
     def read(self, query: ListQuery, *, scope: str) -> PageRequest:
         """The page asked for. `scope` names collection and parent.
 
-        Raises FtcError FIELD_INVALID for a negative size, a filter or an order that we do not serve;
-        PAGE_TOKEN_INVALID for a token that does not belong to the query.
+        Raises FtcError FIELD_INVALID for a negative size, an order that no index serves, or a filtered list
+        that is to be counted, which would take a look at every row; PAGE_TOKEN_INVALID for a token that does
+        not belong to the query.
         """
         if query.page_size < 0:
             raise FtcError(Reason.FIELD_INVALID, "page_size is negative", field="page_size")
-        if query.filter:
+        if query.filter.strip() and query.include_total_size:
             raise FtcError(
-                Reason.FIELD_INVALID, "filters are not supported by this method yet", field="filter"
-            )
-        if " ".join(query.order_by.split()) not in _ORDERS:
-            raise FtcError(
-                Reason.FIELD_INVALID, "this method supports no order but 'id' yet", field="order_by"
+                Reason.FIELD_INVALID,
+                "include_total_size counts all rows: it does not go with a filter",
+                field="include_total_size",
             )
         return PageRequest(
-            after=self._after(query.page_token, scope) if query.page_token else None,
+            descending=_descending(query.order_by),
+            after=self._after(query.page_token, _bound(query, scope)) if query.page_token else None,
             size=min(query.page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX),
             with_total=query.include_total_size,
+            filter=query.filter,
         )
 
-    def token(self, next_after: str | None, *, scope: str) -> str:
-        """The token of the page that begins past the ID `next_after`; "" if there is none."""
+    def token(self, next_after: str | None, query: ListQuery, *, scope: str) -> str:
+        """The token of the query's page that begins past the ID `next_after`; "" if there is none."""
         if next_after is None:
             return ""
         position = bytes.fromhex(next_after)
-        return base64.urlsafe_b64encode(position + self._mac(position, scope)).rstrip(b"=").decode()
+        mac = self._mac(position, _bound(query, scope))
+        return base64.urlsafe_b64encode(position + mac).rstrip(b"=").decode()
 
     def _after(self, token: str, scope: str) -> str:
         try:
@@ -81,3 +85,24 @@ class Paginator:
 
     def _mac(self, position: bytes, scope: str) -> bytes:
         return hmac.digest(self._key, position + scope.encode(), hashlib.sha256)[:_MAC_BYTES]
+
+
+def _bound(query: ListQuery, scope: str) -> str:
+    """All that decides which rows come, and in which order; as a literal, so that no two run together."""
+    return repr((scope, query.filter.strip(), _descending(query.order_by)))
+
+
+def _descending(order_by: str) -> bool:
+    words = order_by.split()
+    if not words:
+        return False
+    if words[0] in _ORDERED_FIELDS and len(words) == 1:
+        return False
+    if words[0] in _ORDERED_FIELDS and len(words) == 2 and words[1] in _DIRECTIONS:
+        return _DIRECTIONS[words[1]]
+    raise FtcError(
+        Reason.FIELD_INVALID,
+        f"order_by {order_by[:100]!r} has no index to serve it; there is: id, id desc, created_at,"
+        " created_at desc",
+        field="order_by",
+    )

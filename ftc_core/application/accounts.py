@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET
 
+from ftc_core.application import filtering
 from ftc_core.application.authentication import Principal
 from ftc_core.application.context import ApplicationContext, WriteOptions
 from ftc_core.application.fields import check_display_name
+from ftc_core.application.filtering import parse_filter
 from ftc_core.application.listing import Page, PageRequest, read_page
 from ftc_core.domain.account import Account, AccountChanges, AccountStatus
 from ftc_core.errors import FtcError, Reason
@@ -23,6 +25,17 @@ __all__ = [
     "list_accounts",
     "update_account",
 ]
+
+
+FILTERS: filtering.Schema[Account] = {
+    "display_name": filtering.text(lambda account: account.display_name),
+    "status": filtering.choice(AccountStatus, lambda account: account.status),
+    "device_quota": filtering.number(lambda account: account.device_quota),
+    "device_count": filtering.number(lambda account: account.device_count),
+    "created_at": filtering.moment(lambda account: account.created_at),
+    "updated_at": filtering.moment(lambda account: account.updated_at),
+}
+"""What ListAccounts filters by."""
 
 
 class NewAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,10 +94,14 @@ async def get_account(context: ApplicationContext, account_id: str) -> Account:
 
 
 async def list_accounts(context: ApplicationContext, page: PageRequest) -> Page[Account]:
-    """All accounts, in the order of their creation."""
+    """All accounts, in the order of their creation. Raises FtcError FIELD_INVALID for a bad filter."""
+    wanted = parse_filter(page.filter, FILTERS)
     with context.store.view() as view:
         return read_page(
-            page, lambda after, limit: view.list_accounts(after=after, limit=limit), view.count_accounts
+            page,
+            lambda after, limit: view.list_accounts(after=after, limit=limit, descending=page.descending),
+            view.count_accounts,
+            wanted,
         )
 
 

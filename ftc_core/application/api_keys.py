@@ -6,9 +6,11 @@ from datetime import datetime
 
 import msgspec
 
+from ftc_core.application import filtering
 from ftc_core.application.authentication import Principal, format_api_key, hash_secret, new_secret
 from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
 from ftc_core.application.fields import check_display_name, check_in_future
+from ftc_core.application.filtering import parse_filter
 from ftc_core.application.listing import Page, PageRequest, read_page
 from ftc_core.domain.account import ApiKey, Role
 from ftc_core.errors import FtcError, Reason
@@ -22,6 +24,16 @@ __all__ = [
     "delete_api_key",
     "list_api_keys",
 ]
+
+
+FILTERS: filtering.Schema[ApiKey] = {
+    "display_name": filtering.text(lambda key: key.display_name),
+    "role": filtering.choice(Role, lambda key: key.role),
+    "created_at": filtering.moment(lambda key: key.created_at),
+    "expires_at": filtering.moment(lambda key: key.expires_at),
+    "last_used_at": filtering.moment(lambda key: key.last_used_at),
+}
+"""What ListApiKeys filters by."""
 
 
 class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +97,20 @@ async def create_api_key(
 
 
 async def list_api_keys(context: ApplicationContext, account_id: str, page: PageRequest) -> Page[ApiKey]:
-    """An account's keys, in the order of their creation. Raises FtcError RESOURCE_NOT_FOUND."""
+    """An account's keys, in the order of their creation.
+
+    Raises FtcError RESOURCE_NOT_FOUND; FIELD_INVALID for a bad filter.
+    """
+    wanted = parse_filter(page.filter, FILTERS)
     with context.store.view() as view:
         require_account(view, account_id)
         return read_page(
             page,
-            lambda after, limit: view.list_api_keys(account_id, after=after, limit=limit),
+            lambda after, limit: view.list_api_keys(
+                account_id, after=after, limit=limit, descending=page.descending
+            ),
             lambda: view.count_api_keys(account_id),
+            wanted,
         )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET
 
+from ftc_core.application import filtering
 from ftc_core.application.authentication import Principal
 from ftc_core.application.ca_upload import read_ca
 from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
 from ftc_core.application.fields import check_description, check_display_name
+from ftc_core.application.filtering import parse_filter
 from ftc_core.application.listing import Page, PageRequest, read_page
 from ftc_core.domain.certificate import (
     CertificateService,
@@ -34,6 +36,21 @@ __all__ = [
     "list_trusted_certificates",
     "update_trusted_certificate",
 ]
+
+
+FILTERS: filtering.Schema[TrustedCertificate] = {
+    "display_name": filtering.text(lambda certificate: certificate.display_name),
+    "service": filtering.choice(CertificateService, lambda certificate: certificate.service),
+    "status": filtering.choice(CertificateStatus, lambda certificate: certificate.status),
+    "enrollment_mode": filtering.boolean(lambda certificate: certificate.enrollment_mode),
+    "certificate_fingerprint": filtering.text(lambda certificate: certificate.fingerprint.hex()),
+    "subject": filtering.text(lambda certificate: certificate.subject),
+    "issuer": filtering.text(lambda certificate: certificate.issuer),
+    "validity": filtering.moment(lambda certificate: certificate.not_after),
+    "created_at": filtering.moment(lambda certificate: certificate.created_at),
+    "updated_at": filtering.moment(lambda certificate: certificate.updated_at),
+}
+"""What ListTrustedCertificates filters by."""
 
 
 class NewTrustedCertificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,11 +183,18 @@ async def get_trusted_certificate(
 async def list_trusted_certificates(
     context: ApplicationContext, account_id: str, page: PageRequest
 ) -> Page[TrustedCertificate]:
-    """An account's trusted certificates, in the order of their upload. Raises FtcError RESOURCE_NOT_FOUND."""
+    """An account's trusted certificates, in the order of their upload.
+
+    Raises FtcError RESOURCE_NOT_FOUND; FIELD_INVALID for a bad filter.
+    """
+    wanted = parse_filter(page.filter, FILTERS)
     with context.store.view() as view:
         require_account(view, account_id)
         return read_page(
             page,
-            lambda after, limit: view.list_trusted_certificates(account_id, after=after, limit=limit),
+            lambda after, limit: view.list_trusted_certificates(
+                account_id, after=after, limit=limit, descending=page.descending
+            ),
             lambda: view.count_trusted_certificates(account_id),
+            wanted,
         )

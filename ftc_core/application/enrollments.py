@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 
+from ftc_core.application import filtering
 from ftc_core.application.authentication import Principal
 from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
 from ftc_core.application.fields import check_in_future
+from ftc_core.application.filtering import parse_filter
 from ftc_core.application.listing import Page, PageRequest, read_page
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.identity import parse_enrollment_id
@@ -37,6 +40,29 @@ __all__ = [
     "list_enrollments",
     "lookup_enrollment",
 ]
+
+
+class EnrollmentState(StrEnum):
+    """Where an enrollment stands: the account waits for the device, or has claimed it."""
+
+    WAITING = "WAITING"
+    CLAIMED = "CLAIMED"
+
+
+FILTERS: filtering.Schema[Enrollment] = {
+    "state": filtering.choice(
+        EnrollmentState,
+        lambda enrollment: (
+            EnrollmentState.WAITING if enrollment.claimed_at is None else EnrollmentState.CLAIMED
+        ),
+    ),
+    "enrollment_identity": filtering.identity(lambda enrollment: enrollment.fingerprint),
+    "enrolled_device_id": filtering.text(lambda enrollment: enrollment.enrolled_device_id),
+    "created_at": filtering.moment(lambda enrollment: enrollment.created_at),
+    "expires_at": filtering.moment(lambda enrollment: enrollment.expires_at),
+    "claimed_at": filtering.moment(lambda enrollment: enrollment.claimed_at),
+}
+"""What ListDeviceEnrollments filters by."""
 
 
 class NewEnrollment(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,18 +176,24 @@ async def list_enrollments(
 ) -> Page[Enrollment]:
     """An account's enrollments, in the order of their creation. Raises FtcError RESOURCE_NOT_FOUND.
 
-    Expired ones that the sweep has not met yet are left out, so a page may be short before the last.
+    Expired ones that the sweep has not met yet are left out. Raises FtcError FIELD_INVALID or ENROLLMENT_ID_…
+    for a bad filter.
     """
+    wanted, now = parse_filter(page.filter, FILTERS), context.now()
+
+    def standing(enrollment: Enrollment) -> bool:
+        return not enrollment.is_expired(now) and (wanted is None or wanted(enrollment))
+
     with context.store.view() as view:
         require_account(view, account_id)
-        found = read_page(
+        return read_page(
             page,
-            lambda after, limit: view.list_enrollments(account_id, after=after, limit=limit),
+            lambda after, limit: view.list_enrollments(
+                account_id, after=after, limit=limit, descending=page.descending
+            ),
             lambda: view.count_enrollments(account_id),
+            standing,
         )
-    now = context.now()
-    standing = [enrollment for enrollment in found.records if not enrollment.is_expired(now)]
-    return Page(standing, found.next_after, found.total)
 
 
 async def delete_enrollment(

@@ -102,8 +102,8 @@ class View(Protocol):
         """The account, or None. An ID of the wrong form names nothing, here and below."""
         ...
 
-    def list_accounts(self, *, after: str | None, limit: int) -> list[Account]:
-        """In order of ID (creation), from the first past `after`."""
+    def list_accounts(self, *, after: str | None, limit: int, descending: bool = False) -> list[Account]:
+        """In order of ID (creation), from the first past `after`; `descending` from the last, downwards."""
         ...
 
     def count_accounts(self) -> int:
@@ -114,8 +114,10 @@ class View(Protocol):
         """The key, or None."""
         ...
 
-    def list_api_keys(self, account_id: str, *, after: str | None, limit: int) -> list[ApiKey]:
-        """In order of ID, from the first past `after`."""
+    def list_api_keys(
+        self, account_id: str, *, after: str | None, limit: int, descending: bool = False
+    ) -> list[ApiKey]:
+        """As `list_accounts`, of one account."""
         ...
 
     def count_api_keys(self, account_id: str) -> int:
@@ -127,9 +129,9 @@ class View(Protocol):
         ...
 
     def list_trusted_certificates(
-        self, account_id: str, *, after: str | None, limit: int
+        self, account_id: str, *, after: str | None, limit: int, descending: bool = False
     ) -> list[TrustedCertificate]:
-        """In order of ID, from the first past `after`."""
+        """As `list_accounts`, of one account."""
         ...
 
     def count_trusted_certificates(self, account_id: str) -> int:
@@ -154,8 +156,10 @@ class View(Protocol):
         """One answer per fingerprint, in order, whichever account holds it."""
         ...
 
-    def list_enrollments(self, account_id: str, *, after: str | None, limit: int) -> list[Enrollment]:
-        """In order of ID, from the first past `after`."""
+    def list_enrollments(
+        self, account_id: str, *, after: str | None, limit: int, descending: bool = False
+    ) -> list[Enrollment]:
+        """As `list_accounts`, of one account."""
         ...
 
     def count_enrollments(self, account_id: str) -> int:
@@ -170,8 +174,10 @@ class View(Protocol):
         """One answer per fingerprint, in order, whichever account owns it."""
         ...
 
-    def list_devices(self, account_id: str, *, after: str | None, limit: int) -> list[Device]:
-        """In order of ID, from the first past `after`."""
+    def list_devices(
+        self, account_id: str, *, after: str | None, limit: int, descending: bool = False
+    ) -> list[Device]:
+        """As `list_accounts`, of one account."""
         ...
 
     def count_devices(self, account_id: str) -> int:

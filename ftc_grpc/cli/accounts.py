@@ -15,7 +15,7 @@ from ftc_grpc._gen.ftc.v1.account_service_pb2 import (
     UpdateAccountRequest,
 )
 from ftc_grpc.cli.connection import Connection, api_command
-from ftc_grpc.cli.listing import limit_option, take
+from ftc_grpc.cli.listing import Selection, list_options, take
 from ftc_grpc.cli.output import print_list, print_resource
 from ftc_grpc.resource_names import ACCOUNT
 
@@ -72,9 +72,9 @@ def get(connection: Connection, name: str) -> None:
 
 
 @account.command("list")
-@limit_option
+@list_options
 @api_command
-def list_(connection: Connection, limit: int) -> None:
+def list_(connection: Connection, selection: Selection) -> None:
     """List all accounts (operators).
 
     \b
@@ -82,7 +82,7 @@ def list_(connection: Connection, limit: int) -> None:
       ftc account list --limit 200
     """
     method = connection.api.accounts.ListAccounts
-    found, more = take(connection, method, ListAccountsRequest(), "accounts", limit)
+    found, more = take(connection, method, ListAccountsRequest(), "accounts", selection)
     print_list(found, COLUMNS, more=more, as_json=connection.json)
 
 

@@ -19,7 +19,7 @@ from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2 import (
     UpdateTrustedCertificateRequest,
 )
 from ftc_grpc.cli.connection import Connection, api_command
-from ftc_grpc.cli.listing import limit_option, take
+from ftc_grpc.cli.listing import Selection, list_options, take
 from ftc_grpc.cli.output import print_list, print_resource
 from ftc_grpc.resource_names import TRUSTED_CERTIFICATE
 
@@ -116,9 +116,9 @@ def get(connection: Connection, name: str) -> None:
 
 
 @cert.command("list")
-@limit_option
+@list_options
 @api_command
-def list_(connection: Connection, limit: int) -> None:
+def list_(connection: Connection, selection: Selection) -> None:
     """List an account's trusted certificates.
 
     \b
@@ -127,7 +127,7 @@ def list_(connection: Connection, limit: int) -> None:
     """
     method = connection.api.trusted_certificates.ListTrustedCertificates
     request = ListTrustedCertificatesRequest(parent=connection.parent)
-    found, more = take(connection, method, request, "trusted_certificates", limit)
+    found, more = take(connection, method, request, "trusted_certificates", selection)
     print_list(found, COLUMNS, more=more, as_json=connection.json)
 
 

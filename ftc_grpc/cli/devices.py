@@ -6,7 +6,7 @@ import click
 
 from ftc_grpc._gen.ftc.v1.device_service_pb2 import GetDeviceRequest, ListDevicesRequest
 from ftc_grpc.cli.connection import Connection, api_command
-from ftc_grpc.cli.listing import limit_option, take
+from ftc_grpc.cli.listing import Selection, list_options, take
 from ftc_grpc.cli.output import print_list, print_resource
 from ftc_grpc.resource_names import DEVICE
 
@@ -32,16 +32,16 @@ def show(connection: Connection, name: str) -> None:
 
 
 @click.command("list")
-@limit_option
+@list_options
 @api_command
-def list_(connection: Connection, limit: int) -> None:
+def list_(connection: Connection, selection: Selection) -> None:
     """List the devices that an account has claimed.
 
     \b
     Example:
-      ftc device list --limit 200
+      ftc device list --filter "state != REGISTERED" --newest-first
     """
     method = connection.api.devices.ListDevices
     request = ListDevicesRequest(parent=connection.parent)
-    found, more = take(connection, method, request, "devices", limit)
+    found, more = take(connection, method, request, "devices", selection)
     print_list(found, COLUMNS, more=more, as_json=connection.json)

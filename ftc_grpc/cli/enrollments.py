@@ -15,7 +15,7 @@ from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
     LookupDeviceEnrollmentRequest,
 )
 from ftc_grpc.cli.connection import Connection, api_command
-from ftc_grpc.cli.listing import limit_option, take
+from ftc_grpc.cli.listing import Selection, list_options, take
 from ftc_grpc.cli.output import print_list, print_resource
 from ftc_grpc.cli.times import MOMENT
 from ftc_grpc.resource_names import DEVICE_ENROLLMENT
@@ -100,18 +100,18 @@ def get(connection: Connection, name: str) -> None:
 
 
 @enrollment.command("list")
-@limit_option
+@list_options
 @api_command
-def list_(connection: Connection, limit: int) -> None:
+def list_(connection: Connection, selection: Selection) -> None:
     """List an account's enrollments.
 
     \b
     Example:
-      ftc enrollment list --limit 200 --json
+      ftc enrollment list --filter "state = WAITING AND created_at < 2030-01-31" --limit 200
     """
     method = connection.api.device_enrollments.ListDeviceEnrollments
     request = ListDeviceEnrollmentsRequest(parent=connection.parent)
-    found, more = take(connection, method, request, "device_enrollments", limit)
+    found, more = take(connection, method, request, "device_enrollments", selection)
     print_list(found, COLUMNS, more=more, as_json=connection.json)
 
 

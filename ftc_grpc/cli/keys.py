@@ -15,7 +15,7 @@ from ftc_grpc._gen.ftc.v1.account_service_pb2 import (
     ListApiKeysRequest,
 )
 from ftc_grpc.cli.connection import Connection, api_command
-from ftc_grpc.cli.listing import limit_option, take
+from ftc_grpc.cli.listing import Selection, list_options, take
 from ftc_grpc.cli.output import print_list, print_resource, to_json_object
 from ftc_grpc.cli.times import MOMENT
 from ftc_grpc.resource_names import API_KEY
@@ -64,9 +64,9 @@ def create(connection: Connection, role: str, display_name: str, expires_at: Tim
 
 
 @key.command("list")
-@limit_option
+@list_options
 @api_command
-def list_(connection: Connection, limit: int) -> None:
+def list_(connection: Connection, selection: Selection) -> None:
     """List an account's API keys, without their secrets.
 
     \b
@@ -74,7 +74,7 @@ def list_(connection: Connection, limit: int) -> None:
       ftc key list --account 019a0c5e7b1d7c2e8f00112233445566
     """
     request = ListApiKeysRequest(parent=connection.parent)
-    found, more = take(connection, connection.api.accounts.ListApiKeys, request, "api_keys", limit)
+    found, more = take(connection, connection.api.accounts.ListApiKeys, request, "api_keys", selection)
     print_list(found, COLUMNS, more=more, as_json=connection.json)
 
 

@@ -70,7 +70,7 @@ class AccountService(account_service_pb2_grpc.AccountServiceServicer):
         page = await accounts.list_accounts(self._context, self._paginator.read(request, scope=scope))
         return account_service_pb2.ListAccountsResponse(
             accounts=[account_to_proto(account) for account in page.records],
-            next_page_token=self._paginator.token(page.next_after, scope=scope),
+            next_page_token=self._paginator.token(page.next_after, request, scope=scope),
             total_size=page.total,
         )
 
@@ -137,7 +137,7 @@ class AccountService(account_service_pb2_grpc.AccountServiceServicer):
         )
         return account_service_pb2.ListApiKeysResponse(
             api_keys=[api_key_to_proto(key) for key in page.records],
-            next_page_token=self._paginator.token(page.next_after, scope=scope),
+            next_page_token=self._paginator.token(page.next_after, request, scope=scope),
             total_size=page.total,
         )
 

@@ -92,7 +92,7 @@ class DeviceEnrollmentService(device_enrollment_service_pb2_grpc.DeviceEnrollmen
         )
         return device_enrollment_service_pb2.ListDeviceEnrollmentsResponse(
             device_enrollments=[enrollment_to_proto(enrollment) for enrollment in page.records],
-            next_page_token=self._paginator.token(page.next_after, scope=scope),
+            next_page_token=self._paginator.token(page.next_after, request, scope=scope),
             total_size=page.total,
         )
 

@@ -39,6 +39,6 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
         )
         return device_service_pb2.ListDevicesResponse(
             devices=[device_to_proto(device) for device in page.records],
-            next_page_token=self._paginator.token(page.next_after, scope=scope),
+            next_page_token=self._paginator.token(page.next_after, request, scope=scope),
             total_size=page.total,
         )

@@ -85,7 +85,7 @@ class TrustedCertificateService(trusted_certificate_service_pb2_grpc.TrustedCert
         now = self._context.now()
         return trusted_certificate_service_pb2.ListTrustedCertificatesResponse(
             trusted_certificates=[certificate_to_proto(certificate, now) for certificate in page.records],
-            next_page_token=self._paginator.token(page.next_after, scope=scope),
+            next_page_token=self._paginator.token(page.next_after, request, scope=scope),
             total_size=page.total,
         )
 

@@ -237,3 +237,37 @@ def test_the_use_of_a_key_is_recorded_and_is_no_change(scene: Scene) -> None:
     with scene.store.view() as view:
         assert view.get_api_key(one.id) == msgspec.structs.replace(one, last_used_at=NOW + HOUR)
     assert scene.revision() == before
+
+
+def test_accounts_are_listed_downwards_as_well(scene: Scene) -> None:
+    ids = [scene.account().id for _ in range(5)]
+    down = ids[::-1]
+    with scene.store.view() as view:
+        assert [a.id for a in view.list_accounts(after=None, limit=2, descending=True)] == down[:2]
+        assert [a.id for a in view.list_accounts(after=down[1], limit=9, descending=True)] == down[2:]
+        assert view.list_accounts(after=ids[0], limit=9, descending=True) == []
+        assert [a.id for a in view.list_accounts(after="f" * 32, limit=1, descending=True)] == down[:1]
+
+
+def test_lists_downwards_keep_to_their_account(scene: Scene) -> None:
+    before, account, after = scene.trusting_account(), scene.trusting_account(), scene.trusting_account()
+    own = []
+    for number, owner in enumerate([before, account, after, before, account, after]):
+        issued, enrollment = key(scene, owner.id), scene.enrollment(owner, number)
+        device = scene.claim(number).device
+        if owner is account:
+            own.append((issued.id, enrollment.id, device.id))
+    newest, oldest = own[1], own[0]
+
+    with scene.store.view() as view:
+        keys = view.list_api_keys(account.id, after=None, limit=9, descending=True)
+        enrollments = view.list_enrollments(account.id, after=None, limit=9, descending=True)
+        devices = view.list_devices(account.id, after=None, limit=9, descending=True)
+        rest = view.list_devices(account.id, after=newest[2], limit=9, descending=True)
+        certificates = view.list_trusted_certificates(account.id, after=None, limit=9, descending=True)
+
+    assert [one.id for one in keys] == [newest[0], oldest[0]]
+    assert [one.id for one in enrollments] == [newest[1], oldest[1]]
+    assert [one.id for one in devices] == [newest[2], oldest[2]]
+    assert [one.id for one in rest] == [oldest[2]]
+    assert [one.account_id for one in certificates] == [account.id]

@@ -156,6 +156,17 @@ def test_several_enrollments_are_created_at_once_and_looked_up(admin: Shell) -> 
     assert admin.json("enrollment", "lookup", identities[1]) == created[1]
 
 
+def test_lists_are_filtered_and_turned_round(admin: Shell) -> None:
+    created = admin.json("enrollment", "create", *(format_enrollment_id(os.urandom(32)) for _ in range(3)))
+    one = created[1]["enrollment_identity"]
+
+    assert admin.json("enrollment", "list", "--filter", f"enrollment_identity = {one}") == [created[1]]
+    assert admin.json("enrollment", "list", "--newest-first", "--limit", "3") == created[::-1]
+    refused = admin.run("device", "list", "--filter", "state = ASLEEP")
+    assert refused.exit_code == 1
+    assert "'ASLEEP' is none of" in refused.stderr
+
+
 def test_identity_is_printed_to_the_letter(admin: Shell) -> None:
     identity = "A-" + ":".join(["AB", "B0"] * 16)  # ":AB:" and the like are emoji to some
 

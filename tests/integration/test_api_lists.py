@@ -117,7 +117,7 @@ def test_token_serves_whoever_may_see_the_same_list(api: TestApi, tenant: Tenant
     assert ids(api.client(), Request(parent=tenant.name, page_token=token))[0] == made[1:]
 
 
-@pytest.mark.parametrize("order", ["id", "id asc", "  id   asc "])
+@pytest.mark.parametrize("order", ["id", "id asc", "  id   asc ", "created_at"])
 def test_default_order_may_be_named(api: TestApi, tenant: Tenant, order: str) -> None:
     made = fill(tenant, 2)
 
@@ -128,9 +128,14 @@ def test_default_order_may_be_named(api: TestApi, tenant: Tenant, order: str) ->
     ("fields", "field"),
     [
         ({"page_size": -1}, "page_size"),
-        ({"filter": "display_name = x"}, "filter"),
-        ({"order_by": "id desc"}, "order_by"),
-        ({"order_by": "created_at"}, "order_by"),
+        ({"filter": "nonsense = x"}, "filter"),
+        ({"filter": "created_at"}, "filter"),
+        ({"filter": "created_at > soon"}, "filter"),
+        ({"filter": "created_at:* OR created_at:*"}, "filter"),
+        ({"order_by": "claimed_at"}, "order_by"),
+        ({"order_by": "id down"}, "order_by"),
+        ({"order_by": "id, created_at"}, "order_by"),
+        ({"filter": "created_at:*", "include_total_size": True}, "include_total_size"),
     ],
 )
 def test_what_is_not_served_is_refused_by_every_list(

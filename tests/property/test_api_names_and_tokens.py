@@ -59,7 +59,7 @@ def test_any_other_text_is_refused_with_the_form(pattern: NamePattern, text: str
 
 @given(ids, st.text(max_size=50))
 def test_token_leads_to_where_it_was_made(after: str, scope: str) -> None:
-    token = PAGINATOR.token(after, scope=scope)
+    token = PAGINATOR.token(after, Query(), scope=scope)
 
     assert PAGINATOR.read(Query(page_token=token), scope=scope).after == after
 
@@ -67,10 +67,24 @@ def test_token_leads_to_where_it_was_made(after: str, scope: str) -> None:
 @given(ids, st.text(max_size=50), st.text(max_size=50))
 def test_token_is_good_for_its_scope_alone(after: str, made: str, used: str) -> None:
     assume(made != used)
-    token = PAGINATOR.token(after, scope=made)
+    token = PAGINATOR.token(after, Query(), scope=made)
 
     with pytest.raises(FtcError, match="page token"):
         PAGINATOR.read(Query(page_token=token), scope=used)
+
+
+queries = st.builds(
+    Query, filter=st.sampled_from(["", "a = b", "a = c"]), order_by=st.sampled_from(["", "id desc"])
+)
+
+
+@given(ids, queries, queries)
+def test_token_is_good_for_its_filter_and_order_alone(after: str, made: Query, used: Query) -> None:
+    assume(made != used)
+    used.page_token = PAGINATOR.token(after, made, scope="")
+
+    with pytest.raises(FtcError, match="page token"):
+        PAGINATOR.read(used, scope="")
 
 
 @given(st.text(min_size=1))
@@ -83,7 +97,7 @@ def test_token_cannot_be_made_up(token: str) -> None:
 
 @given(ids)
 def test_token_of_another_server_s_secret_is_refused(after: str) -> None:
-    token = Paginator(bytes([1]) * 32).token(after, scope="")
+    token = Paginator(bytes([1]) * 32).token(after, Query(), scope="")
 
     with pytest.raises(FtcError, match="page token"):
         PAGINATOR.read(Query(page_token=token), scope="")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from ftc_core.application.listing import PageRequest, read_page
+from ftc_core.limits import LIST_SCAN_MAX
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,42 @@ def test_last_page_has_no_next_even_if_it_is_full() -> None:
 def test_total_is_counted_only_if_asked_for() -> None:
     assert read_page(PageRequest(None, 1), rows, never).total is None
     assert read_page(PageRequest(None, 1, with_total=True), rows, lambda: 5).total == 5
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_pages_of_a_choosy_list_are_what_is_wanted_of_the_collection(size: int) -> None:
+    def even(row: Row) -> bool:
+        return int(row.id, 16) % 2 == 0
+
+    found: list[Row] = []
+    after = None
+    while True:
+        page = read_page(PageRequest(after, size), rows, never, even)
+        assert len(page.records) <= size
+        found += page.records
+        after = page.next_after
+        if after is None:
+            break
+
+    assert found == [row for row in ROWS if even(row)]
+
+
+def test_one_page_looks_at_a_bounded_number_of_rows_and_the_next_goes_on() -> None:
+    looked = 0
+    many = [Row(f"{number:032x}") for number in range(2 * LIST_SCAN_MAX + 10)]
+
+    def read(after: str | None, limit: int) -> list[Row]:
+        nonlocal looked
+        start = 0 if after is None else int(after, 16) + 1
+        looked += len(many[start : start + limit])
+        return many[start : start + limit]
+
+    def is_last(row: Row) -> bool:
+        return row is many[-1]
+
+    first = read_page(PageRequest(None, 10), read, never, is_last)
+    assert (first.records, looked) == ([], LIST_SCAN_MAX)
+    second = read_page(PageRequest(first.next_after, 10), read, never, is_last)
+    assert (second.records, looked) == ([], 2 * LIST_SCAN_MAX)
+    third = read_page(PageRequest(second.next_after, 10), read, never, is_last)
+    assert (third.records, third.next_after) == ([many[-1]], None)

@@ -43,6 +43,9 @@ __all__ = ["LmdbView"]
 
 T = TypeVar("T")
 
+_ABOVE_IDS = b"\xff" * (ID_BYTES + 1)
+"""Sorts above every ID."""
+
 
 class LmdbView:
     """The port's `View` over one transaction.
@@ -76,8 +79,9 @@ class LmdbView:
         stored = self._get(self._tables.accounts, account_id)
         return None if stored is None else _account(stored)
 
-    def list_accounts(self, *, after: str | None, limit: int) -> list[Account]:
-        return [_account(stored) for _, stored in self._page(self._tables.accounts, b"", after, limit)]
+    def list_accounts(self, *, after: str | None, limit: int, descending: bool = False) -> list[Account]:
+        page = self._page(self._tables.accounts, b"", after, limit, descending)
+        return [_account(stored) for _, stored in page]
 
     def count_accounts(self) -> int:
         return self._txn.stat(self._tables.accounts)["entries"]
@@ -85,8 +89,10 @@ class LmdbView:
     def get_api_key(self, key_id: str) -> ApiKey | None:
         return _decoded(records.API_KEY, self._get(self._tables.api_keys, key_id))
 
-    def list_api_keys(self, account_id: str, *, after: str | None, limit: int) -> list[ApiKey]:
-        page = self._page_of(self._tables.api_keys_by_account, account_id, after, limit)
+    def list_api_keys(
+        self, account_id: str, *, after: str | None, limit: int, descending: bool = False
+    ) -> list[ApiKey]:
+        page = self._page_of(self._tables.api_keys_by_account, account_id, after, limit, descending)
         return [self._indexed_api_key(key[ID_BYTES:]) for key, _ in page]
 
     def count_api_keys(self, account_id: str) -> int:
@@ -104,9 +110,9 @@ class LmdbView:
         return _decoded(records.CERTIFICATE, self._get(self._tables.certificates, account_id, certificate_id))
 
     def list_trusted_certificates(
-        self, account_id: str, *, after: str | None, limit: int
+        self, account_id: str, *, after: str | None, limit: int, descending: bool = False
     ) -> list[TrustedCertificate]:
-        page = self._page_of(self._tables.certificates, account_id, after, limit)
+        page = self._page_of(self._tables.certificates, account_id, after, limit, descending)
         return [records.CERTIFICATE.decode(stored) for _, stored in page]
 
     def count_trusted_certificates(self, account_id: str) -> int:
@@ -148,8 +154,10 @@ class LmdbView:
             found.append(None if stored is None else decode(stored))
         return found
 
-    def list_enrollments(self, account_id: str, *, after: str | None, limit: int) -> list[Enrollment]:
-        page = self._page_of(self._tables.enrollments_by_account, account_id, after, limit)
+    def list_enrollments(
+        self, account_id: str, *, after: str | None, limit: int, descending: bool = False
+    ) -> list[Enrollment]:
+        page = self._page_of(self._tables.enrollments_by_account, account_id, after, limit, descending)
         return [self._indexed_enrollment(fingerprint) for _, fingerprint in page]
 
     def count_enrollments(self, account_id: str) -> int:
@@ -169,8 +177,10 @@ class LmdbView:
     def find_devices(self, fingerprints: Sequence[bytes]) -> list[Device | None]:
         return [self._device_of(fingerprint) for fingerprint in fingerprints]
 
-    def list_devices(self, account_id: str, *, after: str | None, limit: int) -> list[Device]:
-        page = self._page_of(self._tables.devices, account_id, after, limit)
+    def list_devices(
+        self, account_id: str, *, after: str | None, limit: int, descending: bool = False
+    ) -> list[Device]:
+        page = self._page_of(self._tables.devices, account_id, after, limit, descending)
         return [records.DEVICE.decode(stored) for _, stored in page]
 
     def count_devices(self, account_id: str) -> int:
@@ -297,27 +307,35 @@ class LmdbView:
         return Counts() if stored is None else split_account(stored)[0]
 
     def _page_of(
-        self, table: lmdb._Database, account_id: str, after: str | None, limit: int
+        self,
+        table: lmdb._Database,
+        account_id: str,
+        after: str | None,
+        limit: int,
+        descending: bool = False,
     ) -> Iterator[tuple[bytes, bytes]]:
         try:
             account = pack_id(account_id)
         except ValueError:
             return iter(())
-        return self._page(table, account, after, limit)
+        return self._page(table, account, after, limit, descending)
 
     def _page(
-        self, table: lmdb._Database, prefix: bytes, after: str | None, limit: int
+        self, table: lmdb._Database, prefix: bytes, after: str | None, limit: int, descending: bool
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Up to `limit` rows under `prefix`, from the first ID past `after`."""
+        """Up to `limit` rows under `prefix`, from the first ID past `after` in the order asked for."""
         if limit <= 0:
             return
-        start = prefix
-        if after is not None:
-            try:
-                start = prefix + pack_id(after) + b"\x00"  # the least key past it
-            except ValueError:
-                raise FtcError(Reason.PAGE_TOKEN_INVALID) from None
-        for count, row in enumerate(self._scan(table, start, prefix), start=1):
+        try:
+            position = None if after is None else pack_id(after)
+        except ValueError:
+            raise FtcError(Reason.PAGE_TOKEN_INVALID) from None
+        if descending:
+            rows = self._scan_down(table, prefix + (_ABOVE_IDS if position is None else position), prefix)
+        else:
+            # With a zero byte behind it, the least key past the ID.
+            rows = self._scan(table, prefix + (b"" if position is None else position + b"\x00"), prefix)
+        for count, row in enumerate(rows, start=1):
             yield row
             if count == limit:
                 return
@@ -333,6 +351,17 @@ class LmdbView:
                 return
             yield key, value
             found = cursor.next()
+
+    def _scan_down(self, table: lmdb._Database, end: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Rows from the last key < `end` down, as long as keys begin with `prefix`."""
+        cursor = self._txn.cursor(table)
+        found = cursor.prev() if cursor.set_range(end) else cursor.last()
+        while found:
+            key, value = cursor.item()
+            if not key.startswith(prefix):
+                return
+            yield key, value
+            found = cursor.prev()
 
 
 def _account(stored: bytes) -> Account:

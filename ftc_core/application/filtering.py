@@ -1,0 +1,223 @@
+"""Filters of lists: a small subset of AIP-160, as docs/filtering.md tells its users.
+
+    filter     = comparison { "AND" comparison }
+    comparison = field operator value
+    operator   = "=" | "!=" | "<" | "<=" | ">" | ">=" | ":"
+    value      = "*", after ":" only | a word | a text in double quotes, with \\" and \\\\ in it
+
+Each list has a schema, the fields that may be compared and how. What does not fit is refused, with the place:
+a filter that is half understood shows the wrong rows.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, Generic, TypeVar
+
+from ftc_core.domain.identity import parse_enrollment_id
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import FILTER_COMPARISONS_MAX, FILTER_MAX_CHARS
+
+__all__ = ["Field", "Schema", "boolean", "choice", "identity", "moment", "number", "parse_filter", "text"]
+
+T = TypeVar("T")
+Predicate = Callable[[T], bool]
+
+_PRESENT: Final = "*"
+_EQUALITY: Final[Mapping[str, Callable[[Any, Any], bool]]] = {"=": operator.eq, "!=": operator.ne}
+_ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_SPACE = re.compile(r"\s*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_OPERATOR = re.compile(r"<=|>=|!=|=|<|>|:")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+_WORD = re.compile(r'[^\s"()=<>!]+')
+_AND = re.compile(r"AND(?=\s)")
+_SHOWN_CHARS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Field(Generic[T]):
+    """How one field of a record is compared.
+
+    `get` gives its value, None if it is absent; `read` turns what the filter says into such a value, raising
+    ValueError (its text says what is allowed) or FtcError; `ordered` allows < and its like; `prefixes` lets
+    the value end in `*`.
+    """
+
+    get: Callable[[T], Any]
+    read: Callable[[str], Any]
+    ordered: bool = False
+    prefixes: bool = False
+
+
+Schema = Mapping[str, Field[T]]
+"""The fields of a list that may be compared, by name."""
+
+
+def text(get: Callable[[T], str | None]) -> Field[T]:
+    """Compared by = and !=, the value as a whole or up to a `*` at its end. Case matters."""
+    return Field(lambda record: get(record) or None, str, prefixes=True)
+
+
+def identity(get: Callable[[T], bytes]) -> Field[T]:
+    """An enrollment ID, in either case."""
+    return Field(get, lambda value: parse_enrollment_id(value, field="filter"))
+
+
+def moment(get: Callable[[T], datetime | None]) -> Field[T]:
+    """A time, given in ISO 8601; UTC unless it says otherwise."""
+    return Field(get, _moment, ordered=True)
+
+
+def number(get: Callable[[T], int | None]) -> Field[T]:
+    """A whole number."""
+    return Field(get, _number, ordered=True)
+
+
+def boolean(get: Callable[[T], bool]) -> Field[T]:
+    """`true` or `false`."""
+    return Field(get, lambda value: _member(value, {"true": True, "false": False}))
+
+
+def choice(kind: type[StrEnum], get: Callable[[T], StrEnum]) -> Field[T]:
+    """One of the words of an enum."""
+    members: dict[str, StrEnum] = {member.value: member for member in kind}
+    return Field(get, lambda value: _member(value, members))
+
+
+def parse_filter(source: str, schema: Schema[T]) -> Predicate[T] | None:
+    """Whether a record is wanted; None if `source` is blank, which wants them all.
+
+    Raises FtcError FIELD_INVALID, or ENROLLMENT_ID_… for a bad identity, all with field `filter`.
+    """
+    if len(source) > FILTER_MAX_CHARS:
+        raise _refusal(f"filter has {len(source)} characters; at most {FILTER_MAX_CHARS} are allowed")
+    scanner = _Scanner(source)
+    if scanner.at_end():
+        return None
+    comparisons = [_comparison(scanner, schema)]
+    while not scanner.at_end():
+        if scanner.take(_AND) is None:
+            raise scanner.refusal("AND is expected; OR, NOT and parentheses are not supported")
+        comparisons.append(_comparison(scanner, schema))
+    if len(comparisons) > FILTER_COMPARISONS_MAX:
+        raise _refusal(
+            f"filter has {len(comparisons)} comparisons; at most {FILTER_COMPARISONS_MAX} are allowed"
+        )
+    return lambda record: all(holds(record) for holds in comparisons)
+
+
+class _Scanner:
+    """Reads one token after another and knows where it is."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._position = 0
+
+    def at_end(self) -> bool:
+        """Whether nothing but white space is left."""
+        self._skip_space()
+        return self._position == len(self._source)
+
+    def take(self, token: re.Pattern[str]) -> re.Match[str] | None:
+        """The next token, if it is of this kind."""
+        self._skip_space()
+        found = token.match(self._source, self._position)
+        if found is not None:
+            self._position = found.end()
+        return found
+
+    def refusal(self, expectation: str) -> FtcError:
+        """What is wrong at the present place."""
+        self._skip_space()
+        rest = self._source[self._position : self._position + _SHOWN_CHARS]
+        found = repr(rest) if rest else "the end"
+        return _refusal(f"filter, character {self._position + 1}: {expectation}; found {found}")
+
+    def _skip_space(self) -> None:
+        space = _SPACE.match(self._source, self._position)
+        if space is not None:
+            self._position = space.end()
+
+
+def _comparison(scanner: _Scanner, schema: Schema[T]) -> Predicate[T]:
+    expectation = f"a field is expected, one of {', '.join(sorted(schema))}"
+    before = scanner.refusal(expectation)
+    name = scanner.take(_NAME)
+    if name is None or name[0] not in schema:
+        raise before
+    field, symbol = schema[name[0]], scanner.take(_OPERATOR)
+    if symbol is None:
+        raise scanner.refusal("an operator is expected: = != < <= > >= or :*")
+    value = _value(scanner)
+    try:
+        return _predicate(field, symbol[0], value)
+    except ValueError as error:
+        raise _refusal(f"filter, {name[0]}: {error}") from error
+
+
+def _value(scanner: _Scanner) -> str:
+    if (quoted := scanner.take(_QUOTED)) is not None:
+        return re.sub(r"\\(.)", r"\1", quoted[1])
+    if (word := scanner.take(_WORD)) is not None:
+        return word[0]
+    raise scanner.refusal("a value is expected, in double quotes if it has spaces")
+
+
+def _predicate(field: Field[T], symbol: str, value: str) -> Predicate[T]:
+    get = field.get
+    if symbol == ":":
+        if value != _PRESENT:
+            raise ValueError("':' asks whether the field is set, and is followed by * alone")
+        return lambda record: get(record) is not None
+    if symbol in _EQUALITY:
+        wanted_equal = symbol == "="
+        if field.prefixes and value.endswith("*"):
+            prefix = value[:-1]
+            return lambda record: (
+                ((found := get(record)) is not None and found.startswith(prefix)) is wanted_equal
+            )
+        compare, wanted = _EQUALITY[symbol], field.read(value)
+        return lambda record: compare(get(record), wanted)
+    if not field.ordered:
+        raise ValueError(f"{symbol} is for times and numbers; use = or !=")
+    compare, bound = _ORDER[symbol], field.read(value)
+    return lambda record: (found := get(record)) is not None and compare(found, bound)
+
+
+def _moment(value: str) -> datetime:
+    try:
+        parsed = datetime.fromisoformat(value)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{_shown(value)} is not a time, such as 2030-12-31T23:59:59Z") from error
+
+
+def _number(value: str) -> int:
+    if re.fullmatch(r"-?[0-9]{1,18}", value) is None:
+        raise ValueError(f"{_shown(value)} is not a whole number")
+    return int(value)
+
+
+def _member(value: str, members: Mapping[str, Any]) -> Any:
+    if value not in members:
+        raise ValueError(f"{_shown(value)} is none of {', '.join(members)}")
+    return members[value]
+
+
+def _shown(value: str) -> str:
+    return repr(value[:_SHOWN_CHARS])
+
+
+def _refusal(message: str) -> FtcError:
+    return FtcError(Reason.FIELD_INVALID, message, field="filter")
