@@ -46,11 +46,12 @@ interop: $(READY) ## Run clients that we did not write against a real server
 	$(BIN)/python -m pytest tests/interop $(ARGS)
 
 .PHONY: check
-check: $(READY) ## Check format, lint, types, protos and import rules
+check: $(READY) ## Check format, lint, types, protos, pages made from code, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m tools.protos lint
+	$(BIN)/python -m tools.errors --check
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: bench
@@ -77,6 +78,10 @@ fmt: $(READY) ## Format, and mend what the linter can
 .PHONY: proto
 proto: $(READY) ## Generate the API code again
 	$(BIN)/python -m tools.protos generate
+
+.PHONY: docs
+docs: $(READY) ## Write the pages that are made from code: docs/errors.md
+	$(BIN)/python -m tools.errors
 
 .PHONY: constraints
 constraints: ## Pin the newest versions that pyproject.toml allows
