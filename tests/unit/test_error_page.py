@@ -47,6 +47,9 @@ def test_check_tells_a_stale_page_from_a_current_one(
 
 
 def test_page_in_the_repository_is_current() -> None:
-    done = subprocess.run([sys.executable, "-m", "tools.errors", "--check"], capture_output=True, text=True)
+    root = Path(errors.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.errors", "--check"], cwd=root, capture_output=True, text=True
+    )
 
     assert done.returncode == 0, done.stderr
