@@ -21,11 +21,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import deque
-from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from ftc_core.dtls.alert import alert_name, with_description
@@ -35,7 +33,8 @@ from ftc_core.dtls.record import (
     DATAGRAM_PROCESSED_MAX_BYTES,
     BadRecord,
     client_hello_message,
-    pack_datagrams,
+    cut_flight,
+    is_one_record,
     split_records,
 )
 from ftc_core.dtls.trust import PathVerifier, VerifiedPath
@@ -50,7 +49,8 @@ from ftc_core.limits import (
 
 __all__ = ["ApplicationData", "Association", "CloseCause", "Closed", "Event", "HandshakeCompleted"]
 
-_BIO_READ_BYTES = 65_536
+_READ_BYTES = 16_384
+"""More than most flights that we send, and as much as a record can hold (RFC 6347 §4.1)."""
 
 
 class CloseCause(StrEnum):
@@ -104,6 +104,7 @@ class Association:
         self._handshake_datagrams = 1 if client_hello else 0
         self._established = False
         self._closed = False
+        self._max_plaintext_bytes = 0
         self._outbox: list[bytes] = []
         self._events: deque[Event] = deque()
         self._pump()
@@ -130,8 +131,8 @@ class Association:
 
     @property
     def max_plaintext_bytes(self) -> int:
-        """Largest `send` that fits the MTU under the negotiated suite; meaningful once established."""
-        return self._connection.get_cleartext_mtu()
+        """Largest `send` that fits the MTU under the negotiated suite; 0 until established."""
+        return self._max_plaintext_bytes
 
     def owns_client_hello(self, datagram: bytes) -> bool:
         """Whether `datagram` is the ClientHello that began this association, sent once more.
@@ -151,7 +152,7 @@ class Association:
         if not self._established and not self._admit(datagram, now):
             return
         self._connection.bio_write(datagram)
-        self._pump()
+        self._pump(sole_record=self._established and is_one_record(datagram))
 
     def send(self, plaintext: bytes) -> None:
         """Encrypt one message into one datagram.
@@ -161,7 +162,7 @@ class Association:
         """
         if not self.established:
             raise FtcError(Reason.INTERNAL_7)
-        if not 0 < len(plaintext) <= self.max_plaintext_bytes:
+        if not 0 < len(plaintext) <= self._max_plaintext_bytes:
             raise ValueError(f"{len(plaintext)} bytes do not fit a datagram of {DTLS_MTU_BYTES}")
         self._connection.send(plaintext)
         self._collect_output()
@@ -218,14 +219,19 @@ class Association:
             self._end(Closed(CloseCause.HANDSHAKE_TOO_LARGE))
         return not self._closed
 
-    def _pump(self) -> None:
-        """Let OpenSSL work until it wants another datagram."""
+    def _pump(self, *, sole_record: bool = False) -> None:
+        """Let OpenSSL work until it wants another datagram.
+
+        With `sole_record`, that is so as soon as it has given application data: there was nothing else.
+        """
         try:
             if not self._established:
                 self._connection.do_handshake()
                 self._complete_handshake()
             while self.established:
-                self._events.append(ApplicationData(self._connection.recv(_BIO_READ_BYTES)))
+                self._events.append(ApplicationData(self._connection.recv(_READ_BYTES)))
+                if sole_record:
+                    return
         except SSL.WantReadError:
             self._collect_output()
         except SSL.ZeroReturnError:
@@ -240,22 +246,21 @@ class Association:
             raise
 
     def _complete_handshake(self) -> None:
-        certificate = self._connection.get_peer_certificate(as_cryptography=True)
-        leaf_der = b"" if certificate is None else certificate.public_bytes(Encoding.DER)
-        path = self._verification.vouches_for(leaf_der)
+        leaf = self._connection.get_peer_certificate()
+        path = None if leaf is None else self._verification.vouches_for(leaf)
         if path is None:
             self._end(Closed(CloseCause.UNVERIFIED))
             return
         self._established = True
+        self._max_plaintext_bytes = self._connection.get_cleartext_mtu()
         self._events.append(HandshakeCompleted(path, self._connection.get_cipher_name() or ""))
 
     def _collect_output(self) -> None:
-        flight = b"".join(_drain(self._connection))
-        records: Sequence[bytes] = split_records(flight)
+        flight = _drain(self._connection)
         if self._verification.refusal is not None:
             alert = self._verification.refusal.alert
-            records = [with_description(sent, alert) for sent in records]
-        self._outbox += pack_datagrams(records, DTLS_MTU_BYTES)
+            flight = b"".join(with_description(sent, alert) for sent in split_records(flight))
+        self._outbox += cut_flight(flight, DTLS_MTU_BYTES)
 
     def _end(self, closed: Closed, *, say_goodbye: bool = False) -> None:
         if say_goodbye and self._established:
@@ -276,13 +281,14 @@ class Association:
         return Closed(CloseCause.FAILED, detail=_reason(error))
 
 
-def _drain(connection: SSL.Connection) -> list[bytes]:
-    chunks = []
-    try:
-        while True:
-            chunks.append(connection.bio_read(_BIO_READ_BYTES))
-    except SSL.WantReadError:
-        return chunks
+def _drain(connection: SSL.Connection) -> bytes:
+    """All that OpenSSL has written since, as one blob."""
+    flight = b""
+    with contextlib.suppress(SSL.WantReadError):
+        # A read that is not filled has taken all there is; asking once more would cost an exception.
+        while len(flight) % _READ_BYTES == 0:
+            flight += connection.bio_read(_READ_BYTES)
+    return flight
 
 
 def _digest(client_hello: bytes) -> bytes:

@@ -30,8 +30,7 @@ from ftc_core.dtls.record import (
     DATAGRAM_PROCESSED_MAX_BYTES,
     BadRecord,
     client_hello_message,
-    pack_datagrams,
-    split_records,
+    cut_flight,
 )
 from ftc_core.limits import COOKIE_EPOCH_S, DTLS_MTU_BYTES
 
@@ -127,7 +126,7 @@ class CookieGate:
             flight = self._listener.bio_read(DATAGRAM_PROCESSED_MAX_BYTES)
         except SSL.WantReadError:
             return Rejected()
-        return Reply(tuple(pack_datagrams(split_records(flight), DTLS_MTU_BYTES)))
+        return Reply(tuple(cut_flight(flight, DTLS_MTU_BYTES)))
 
     def _new_listener(self) -> SSL.Connection:
         listener = new_connection(self._context, self)

@@ -15,7 +15,9 @@ __all__ = [
     "HEADER_BYTES",
     "BadRecord",
     "client_hello_message",
+    "cut_flight",
     "is_client_hello",
+    "is_one_record",
     "is_plaintext",
     "pack_datagrams",
     "split_records",
@@ -73,6 +75,16 @@ def pack_datagrams(records: Iterable[bytes], mtu: int) -> list[bytes]:
     return datagrams
 
 
+def cut_flight(flight: bytes, mtu: int) -> list[bytes]:
+    """The datagrams of a flight that OpenSSL has written as one blob of whole records."""
+    return [flight] if 0 < len(flight) <= mtu else pack_datagrams(split_records(flight), mtu)
+
+
+def is_one_record(datagram: bytes) -> bool:
+    """Whether a datagram is one whole record and nothing else."""
+    return len(datagram) >= HEADER_BYTES and _record_length(datagram, 0) == len(datagram) - HEADER_BYTES
+
+
 def is_plaintext(record: bytes) -> bool:
     """Whether a record's header says epoch 0: sent before any ChangeCipherSpec (RFC 6347 §4.1)."""
     return record[3:5] == _EPOCH_0
@@ -110,7 +122,11 @@ def _record_end(blob: bytes, start: int) -> int:
     body = start + HEADER_BYTES
     if body > len(blob):
         raise BadRecord(f"{len(blob) - start} bytes are less than a record header")
-    end = body + int.from_bytes(blob[body - 2 : body], "big")
+    end = body + _record_length(blob, start)
     if end > len(blob):
         raise BadRecord(f"record of {end - start} bytes, {len(blob) - start} present")
     return end
+
+
+def _record_length(blob: bytes, start: int) -> int:
+    return int.from_bytes(blob[start + HEADER_BYTES - 2 : start + HEADER_BYTES], "big")

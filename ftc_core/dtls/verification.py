@@ -10,8 +10,6 @@ end of the handshake, that there is one and that it is about the certificate tha
 
 from __future__ import annotations
 
-import hashlib
-
 from OpenSSL import crypto
 
 from ftc_core.dtls.alert import Alert
@@ -26,7 +24,7 @@ class PeerVerification:
 
     def __init__(self, verify_path: PathVerifier) -> None:
         self._verify_path = verify_path
-        self._chain: dict[int, bytes] = {}
+        self._chain: dict[int, crypto.X509] = {}
         self._verdict: VerifiedPath | PathRefused | None = None
         self.fatal_alert_sent: int | None = None
         self.fatal_alert_received: int | None = None
@@ -36,11 +34,11 @@ class PeerVerification:
         """Why the peer's chain was refused, if it was."""
         return self._verdict if isinstance(self._verdict, PathRefused) else None
 
-    def vouches_for(self, leaf_der: bytes) -> VerifiedPath | None:
+    def vouches_for(self, leaf: crypto.X509) -> VerifiedPath | None:
         """The verified path, if there is one and it is about this very certificate."""
         if not isinstance(self._verdict, VerifiedPath):
             return None
-        return self._verdict if hashlib.sha256(leaf_der).digest() == self._verdict.leaf_fingerprint else None
+        return self._verdict if _fingerprint(leaf) == self._verdict.leaf_fingerprint else None
 
     def make_cookie(self) -> bytes:
         """Never asked: the cookie exchange is over when an association begins."""
@@ -54,11 +52,12 @@ class PeerVerification:
         """Collect; at the last step, judge. A second walk gets no second verdict."""
         if self._verdict is not None:
             return False
-        self._chain[depth] = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+        self._chain[depth] = certificate
         if depth > 0 or not passed:
             return True
-        self._verdict = self._judge([self._chain[position] for position in sorted(self._chain)])
+        chain = [self._chain[position] for position in sorted(self._chain)]
         self._chain.clear()
+        self._verdict = self._judge([crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain])
         return isinstance(self._verdict, VerifiedPath)
 
     def note_alert(self, description: int, *, sent: bool, fatal: bool) -> None:
@@ -76,3 +75,7 @@ class PeerVerification:
         except FtcError as error:
             # The store of trusted CAs failed; the peer is not to blame, and will try again.
             return PathRefused(Alert.INTERNAL_ERROR, error.message)
+
+
+def _fingerprint(certificate: crypto.X509) -> bytes:
+    return bytes.fromhex(certificate.digest("sha256").decode().replace(":", ""))

@@ -8,7 +8,9 @@ from ftc_core.dtls.alert import Alert, alert_name, with_description
 from ftc_core.dtls.record import (
     BadRecord,
     client_hello_message,
+    cut_flight,
     is_client_hello,
+    is_one_record,
     pack_datagrams,
     split_records,
 )
@@ -42,6 +44,26 @@ def test_a_blob_is_cut_at_the_record_headers() -> None:
 def test_a_blob_that_ends_within_a_record_is_refused(cut: int) -> None:
     with pytest.raises(BadRecord):
         split_records(record(b"one") + record(b"two")[:cut])
+
+
+def test_only_a_whole_record_alone_is_one_record() -> None:
+    assert is_one_record(record(b"one"))
+    assert is_one_record(EMPTY)
+    for other in (
+        b"",
+        record(b"one")[:-1],
+        record(b"one") + b"x",
+        record(b"one") + record(b"two"),
+        EMPTY[:12],
+    ):
+        assert not is_one_record(other)
+
+
+def test_a_flight_is_one_datagram_if_it_fits() -> None:
+    one, two = record(b"x" * 87), record(b"y" * 87)
+    assert cut_flight(b"", 200) == []
+    assert cut_flight(one + two, 200) == [one + two]
+    assert cut_flight(one + two, 199) == [one, two]
 
 
 def test_records_are_packed_in_order_up_to_the_mtu_and_never_split() -> None:
