@@ -78,6 +78,7 @@ class Peer:
         self._wake = wake
         self._coap: BlockwiseLayer | None = None
         self._session: Session | None = None
+        self._established = False
 
     @property
     def closed(self) -> bool:
@@ -87,7 +88,7 @@ class Peer:
     @property
     def established(self) -> bool:
         """Whether the handshake completed."""
-        return self._session is not None
+        return self._established
 
     def receive_datagram(self, payload: bytes, now: float) -> None:
         """One datagram from this peer's address."""
@@ -114,8 +115,8 @@ class Peer:
 
     def abandon(self, now: float) -> None:
         """The device began again from this address: end without a word, for nobody listens any more."""
-        if self._session is not None and not self.closed:
-            self._session.association_closed(now)
+        if not self.closed:
+            self._leave(now)
 
     def take_datagrams(self) -> list[bytes]:
         """The datagrams to send now."""
@@ -143,6 +144,7 @@ class Peer:
                     if self._coap is not None:
                         self._coap.receive_datagram(data, now)
                 case HandshakeCompleted(path=path):
+                    self._established = True
                     self._coap = self._new_coap()
                     self._session = self._new_session(
                         path, self.origin, self._coap, lambda: self._wake(self), now
@@ -164,5 +166,10 @@ class Peer:
     def _end(self, cause: Closed, now: float) -> None:
         if self.closed_cause is None:
             self.closed_cause = cause
-            if self._session is not None:
-                self._session.association_closed(now)
+            self._leave(now)
+
+    def _leave(self, now: float) -> None:
+        """Part from the session, which knows us by its `wake`: a closed peer's memory goes at once."""
+        session, self._session, self._coap = self._session, None, None
+        if session is not None:
+            session.association_closed(now)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from time import monotonic
@@ -238,6 +240,18 @@ async def test_finished_session_says_close_notify_and_is_forgotten(bench: Bench)
     assert closed.cause is CloseCause.CLOSE_NOTIFY
     await bench.comes_to(0)
     assert bench.sessions[0].closings == 1
+
+
+async def test_memory_of_a_finished_session_goes_without_the_collector(bench: Bench) -> None:
+    peer = await bench.connected("brief")
+    session = weakref.ref(bench.sessions.pop())
+    gc.disable()
+    try:
+        assert await say(peer, "finish") == b"brief"
+        await bench.comes_to(0)
+        assert session() is None
+    finally:
+        gc.enable()
 
 
 async def test_peer_that_says_close_notify_is_forgotten(bench: Bench) -> None:
