@@ -21,6 +21,7 @@ from ftc_core.endpoint.bootstrap_driver import BootstrapDriver
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
 from ftc_core.endpoint.server import open_endpoint
 from ftc_core.endpoint.udp import Origin
+from ftc_core.limits import COMMIT_PACE_S
 from ftc_core.settings import Settings
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.engines import open_store
@@ -36,7 +37,7 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
     loop = asyncio.get_running_loop()
     with (
         closing(open_store(settings.store_url)) as store,
-        closing(GroupCommit(store, max_batch=settings.commit_batch)) as group,
+        closing(GroupCommit(store, max_batch=settings.commit_batch, pace_s=COMMIT_PACE_S)) as group,
     ):
         commit = AsyncCommit(group, loop).submit
         service = BootstrapService(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -123,6 +124,44 @@ def test_what_queued_during_a_commit_becomes_one_commit_in_order(store: GatedSto
     commit.close()
     assert store.batches == [1, 50]
     assert answered == list(range(50))
+
+
+def test_commits_keep_their_pace_while_submissions_come_together(store: GatedStore) -> None:
+    commit = start(store, pace_s=0.5)
+    answers: queue.Queue[Outcome | FtcError] = queue.Queue()
+    with store.busy(commit):
+        commit.submit(account(1), answers.put)
+        commit.submit(account(2), answers.put)
+    assert [answers.get(timeout=10) for _ in range(2)]
+    commit.submit(account(3), answers.put)
+    time.sleep(0.1)  # a hundred times what a commit takes
+    commit.submit(account(4), answers.put)
+    assert [answers.get(timeout=10) for _ in range(2)]
+    commit.close()
+    assert store.batches == [1, 2, 2]
+
+
+def test_the_pace_does_not_delay_lone_submissions(store: GatedStore) -> None:
+    commit = start(store, pace_s=3_600)
+    answers: queue.Queue[Outcome | FtcError] = queue.Queue()
+    for number in range(3):
+        commit.submit(account(number), answers.put)
+        assert isinstance(answers.get(timeout=10), Created)
+    commit.close()
+    assert store.batches == [1, 1, 1]
+
+
+def test_the_pace_does_not_delay_the_end(store: GatedStore) -> None:
+    commit = start(store, pace_s=3_600)
+    answers: queue.Queue[Outcome | FtcError] = queue.Queue()
+    with store.busy(commit):
+        commit.submit(account(1), answers.put)
+        commit.submit(account(2), answers.put)
+    assert [answers.get(timeout=10) for _ in range(2)]
+    commit.submit(account(3), answers.put)
+    commit.close()
+    assert isinstance(answers.get(timeout=10), Created)
+    assert store.batches == [1, 2, 1]
 
 
 def test_a_commit_holds_no_more_than_its_bound(store: GatedStore) -> None:
