@@ -11,6 +11,7 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from ftc_core.errors import FtcError, Reason
@@ -23,6 +24,7 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)  # Linux's number; CPython 3.11 does not name it
 _IN_PKTINFO = struct.Struct("=I4s4s")  # struct in_pktinfo: ifindex, spec_dst, addr
 _IN6_PKTINFO = struct.Struct("=16sI")  # struct in6_pktinfo: addr, ifindex
+_TRUNCATED = int(socket.MSG_TRUNC)  # as a flag of an enum, each test of it would cost more than a decoding
 _CONTROL_BYTES = socket.CMSG_SPACE(_IN6_PKTINFO.size)
 _RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 """Asked of the kernel, which may give less (net.core.rmem_max): a storm's first second fits."""
@@ -92,7 +94,7 @@ class UdpSocket:
             except OSError:
                 # A queued ICMP error (ECONNREFUSED and kin) concerns a datagram sent earlier: read on.
                 continue
-            if flags & socket.MSG_TRUNC:
+            if flags & _TRUNCATED:
                 self.truncated += 1
                 continue
             yield Datagram(bytes(view[:size]), Origin(remote, tuple(map(_reply_control, control))))
@@ -105,6 +107,7 @@ class UdpSocket:
             self.dropped_sends += 1
 
 
+@lru_cache(maxsize=256)  # one for each of our own addresses and interfaces
 def _reply_control(message: tuple[int, int, bytes]) -> tuple[int, int, bytes]:
     level, kind, data = message
     if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:

@@ -8,8 +8,9 @@ edge sends it and tells the number by `request_sent(label, exchange)` before it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from aiocoap.message import Message
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Cancel", "Respond", "SendRequest"]
 
 
-@dataclass(frozen=True, slots=True)
-class Respond:
+class Respond(msgspec.Struct, frozen=True):
     """Answer a request of the peer. `error` is set in a refusal: its reason is for log and metrics."""
 
     exchange: int
@@ -28,16 +28,14 @@ class Respond:
     error: FtcError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SendRequest:
+class SendRequest(msgspec.Struct, frozen=True):
     """Send a request, block-wise if it is large, and tell its number by `request_sent(label, exchange)`."""
 
     label: int
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """Forget an exchange of either direction: a request of ours with its further blocks, or the peer's."""
 
     exchange: int

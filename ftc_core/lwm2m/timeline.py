@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
 
 __all__ = ["Step", "Timeline"]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One request and its answer.
 
     Times are monotonic seconds; `ended_at` is None while it is under way. `code` is the answer's, dotted
@@ -34,7 +33,7 @@ class Timeline:
     def end(self, now: float, code: str = "") -> None:
         """The step under way ends, if there is one."""
         if self._steps and self._steps[-1].ended_at is None:
-            self._steps[-1] = replace(self._steps[-1], ended_at=now, code=code)
+            self._steps[-1] = msgspec.structs.replace(self._steps[-1], ended_at=now, code=code)
 
     def steps(self) -> tuple[Step, ...]:
         """All of them so far."""
