@@ -15,7 +15,7 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
 )
 from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.enrollments import insert_enrollment, remove_enrollment
+from ftc_core.storage.lmdb.enrollments import insert_enrollments, remove_enrollment
 from ftc_core.storage.lmdb.tables import number_key, pack_id
 from ftc_core.storage.lmdb.writer import Writer
 
@@ -104,17 +104,17 @@ def _create(writer: Writer, job: BulkJob, command: AdvanceBulkJob) -> dict[int, 
             if present is not None and not present.is_expired(command.now):
                 taken[row.place] = Reason.ENROLLMENT_ALREADY_EXISTS
         return taken
-    for row in command.rows:
-        enrollment = Enrollment(
+    wanted = [
+        Enrollment(
             id=row.enrollment_id,
             account_id=job.account_id,
             fingerprint=row.fingerprint,
             created_at=command.now,
         )
-        if insert_enrollment(writer, enrollment, command.now) is None:
-            taken[row.place] = Reason.ENROLLMENT_ALREADY_EXISTS
-    writer.count(job.account_id, enrollments=len(command.rows) - len(taken))
-    return taken
+        for row in command.rows
+    ]
+    standing = insert_enrollments(writer, job.account_id, wanted, command.now)
+    return {command.rows[index].place: Reason.ENROLLMENT_ALREADY_EXISTS for index in standing}
 
 
 def _delete(writer: Writer, job: BulkJob, command: AdvanceBulkJob) -> dict[int, Reason]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -76,6 +76,17 @@ class Writer:
         if not self._txn.put(key, value, db=table, overwrite=False):
             raise FtcError(Reason.RESOURCE_ALREADY_EXISTS)
 
+    def put_new(self, table: lmdb._Database, key: bytes, value: bytes) -> bool:
+        """Set the value under `key` if that is new; whether it was."""
+        return self._txn.put(key, value, db=table, overwrite=False)
+
+    def put_many(
+        self, table: lmdb._Database, rows: Sequence[tuple[bytes, bytes]], *, append: bool = False
+    ) -> None:
+        """Set many values in one call; with `append`, keys rise and are above all in the table."""
+        with self._txn.cursor(table) as cursor:
+            cursor.putmulti(rows, append=append)
+
     def delete(self, table: lmdb._Database, key: bytes) -> None:
         """Remove `key`, if it is there."""
         self._txn.delete(key, db=table)
@@ -129,6 +140,11 @@ class Writer:
         )
         self._txn.put(number_key(revision), records.EVENT.encode(event), db=self.tables.events, append=True)
         return revision
+
+    def append_events(self, events: Sequence[Event]) -> None:
+        """Record events that have their revisions, which rise to the writer's."""
+        rows = [(number_key(event.revision), records.EVENT.encode(event)) for event in events]
+        self.put_many(self.tables.events, rows, append=True)
 
     def emit_enrollment(self, kind: EventKind, at: datetime, enrollment: Enrollment) -> int:
         """Record an event of an enrollment → its revision."""
