@@ -46,7 +46,7 @@ def running_instance(*, workers: int = 1) -> Iterator[Instance]:
     with tempfile.TemporaryDirectory(prefix="ftc-bench-") as temporary:
         data_dir = Path(temporary) / "data"
         subprocess.run([*ftc, "init", "--data-dir", str(data_dir)], check=True, stdout=subprocess.DEVNULL)
-        listen = [f"--{name}-listen=127.0.0.1:0" for name in ("bootstrap", "lwm2m", "grpc")]
+        listen = [f"--{name}-listen=127.0.0.1:0" for name in ("bootstrap", "lwm2m", "grpc", "metrics")]
         with (Path(temporary) / "serve.log").open("wb") as log:
             server = subprocess.Popen(
                 [*ftc, "serve", "--data-dir", str(data_dir), f"--workers={workers}", *listen], stderr=log

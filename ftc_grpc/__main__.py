@@ -13,10 +13,13 @@ from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
 from ftc_core.errors import FtcError
 from ftc_core.limits import KEY_USE_INTERVAL_S
 from ftc_core.listen import ANY_HOST, ListenAddress
+from ftc_core.observability.metrics import observe_commit
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.group_commit import GroupCommit
 from ftc_grpc.expiry import sweep_forever
+from ftc_grpc.interceptors.call_log import log_call
+from ftc_grpc.interceptors.call_metrics import observe_call
 from ftc_grpc.periodic import repeat_forever
 from ftc_grpc.server import ApiServer
 
@@ -32,7 +35,7 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
     directory = DataDirectory.open(settings.data_dir)
     identity = directory.server_identity("grpc")
     store = open_store(settings.store_url)
-    commit = GroupCommit(store, max_batch=settings.commit_batch)
+    commit = GroupCommit(store, max_batch=settings.commit_batch, observer=observe_commit)
     try:
         context = ApplicationContext(
             store=store,
@@ -40,7 +43,10 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
             pepper=directory.api_key_pepper,
         )
         server = ApiServer(
-            context, certificate_pem=identity.certificate_pem, private_key_pem=identity.private_key_pem
+            context,
+            certificate_pem=identity.certificate_pem,
+            private_key_pem=identity.private_key_pem,
+            observers=(log_call, observe_call),
         )
         port = await server.start(_address(settings.grpc_listen))
         ready(Ready(addresses=(str(ListenAddress(settings.grpc_listen.host, port)),)))

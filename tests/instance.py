@@ -229,7 +229,7 @@ class Tenant:
 
 def start_instance(directory: DataDirectory, *flags: str) -> subprocess.Popen[bytes]:
     """`ftc serve` on free ports; its log goes to `serve.log` in the data directory."""
-    listen = [f"--{server}-listen=127.0.0.1:0" for server in ("bootstrap", "lwm2m", "grpc")]
+    listen = [f"--{server}-listen=127.0.0.1:0" for server in ("bootstrap", "lwm2m", "grpc", "metrics")]
     with (directory.root / "serve.log").open("ab") as log:
         return subprocess.Popen(
             [*FTC, "serve", "--data-dir", str(directory.root), "--workers=1", *listen, *flags],

@@ -18,6 +18,7 @@ from ftc_core.domain.certificate import TrustAnchor
 from ftc_core.domain.claim import ClaimRequest, decide
 from ftc_core.errors import FtcError, Reason
 from ftc_core.lwm2m.sequence import BootstrapGrant
+from ftc_core.observability.counts import BootstrapCounts
 from ftc_core.storage.port import ClaimDevice, Claimed, MarkBootstrapped, Outcome, Store
 
 __all__ = ["BootstrapService", "ServerFacts"]
@@ -48,6 +49,7 @@ class BootstrapService:
         servers: ServerFacts,
         utc_now: Callable[[], datetime],
         new_id: Callable[[], str],
+        counts: BootstrapCounts | None = None,
     ) -> None:
         self._store = store
         self._commit = commit
@@ -55,6 +57,7 @@ class BootstrapService:
         self._servers = servers
         self._utc_now = utc_now
         self._new_id = new_id
+        self._counts = counts or BootstrapCounts()
 
     def find_anchors(self, subjects: Sequence[bytes], fingerprints: Sequence[bytes]) -> Sequence[TrustAnchor]:
         """The trusted CAs with these DER subjects or fingerprints, as of now: no cache can be stale."""
@@ -82,6 +85,7 @@ class BootstrapService:
 
         def committed(outcome: Outcome | FtcError) -> None:
             if isinstance(outcome, Claimed):
+                self._counts.claims["first" if outcome.first_claim else "again"] += 1
                 answer(self._grant(outcome, device_certificate))
             else:
                 answer(outcome if isinstance(outcome, FtcError) else FtcError(Reason.INTERNAL_10))
@@ -114,6 +118,7 @@ class BootstrapService:
             # The claim stands; the device's next attempt resumes here.
             _log.error("credential not issued", device=device.id, reason=error.reason, **error.metadata)
             return error
+        self._counts.credentials += 1
         return BootstrapGrant(
             account_id=device.account_id,
             device_id=device.id,

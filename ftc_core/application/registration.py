@@ -16,6 +16,7 @@ from ftc_core.application.commit import Answer, Commit, submit
 from ftc_core.errors import FtcError
 from ftc_core.lwm2m.registration import DeviceIdentity
 from ftc_core.lwm2m.request import Register, Update
+from ftc_core.observability.counts import RegistrationCounts
 from ftc_core.storage.port import (
     DeregisterDevice,
     ExpireRegistrations,
@@ -33,9 +34,12 @@ _log = structlog.get_logger(__name__)
 class RegistrationService:
     """Registers devices. Every call is for the thread that runs the worker."""
 
-    def __init__(self, commit: Commit, utc_now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, commit: Commit, utc_now: Callable[[], datetime], counts: RegistrationCounts | None = None
+    ) -> None:
         self._commit = commit
         self._utc_now = utc_now
+        self._counts = counts or RegistrationCounts()
 
     def register(self, identity: DeviceIdentity, request: Register, address: str, answer: Answer) -> None:
         """A Register of the device that `identity` proves."""
@@ -80,6 +84,7 @@ class RegistrationService:
             match outcome:
                 case Swept(count, more):
                     if count:
+                        self._counts.operations["expire", "OK"] += count
                         _log.info("registrations expired", count=count)
                     if more:
                         self.expire()

@@ -20,6 +20,7 @@ __all__ = ["register"]
     "bootstrap_listen",
     "lwm2m_listen",
     "grpc_listen",
+    "metrics_listen",
     "public_host",
     "workers",
     "log_format",

@@ -26,6 +26,7 @@ from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
 from ftc_core.lwm2m.request import BootstrapRequest
 from ftc_core.lwm2m.sequence import BootstrapGrant
 from ftc_core.lwm2m.timeline import Step
+from ftc_core.observability.counts import BootstrapCounts
 
 __all__ = ["BootstrapDriver"]
 
@@ -44,6 +45,7 @@ class BootstrapDriver:
         wake: Callable[[], None],
         clock: Callable[[], float],
         now: float,
+        counts: BootstrapCounts | None = None,
     ) -> None:
         self._service = service
         self._path = path
@@ -51,6 +53,7 @@ class BootstrapDriver:
         self._coap = coap
         self._wake = wake
         self._clock = clock
+        self._counts = counts or BootstrapCounts()
         self._session = BootstrapSession()
         self._idle_at = now + IDLE_TIMEOUT_S
         self._gone = False
@@ -96,6 +99,7 @@ class BootstrapDriver:
                 case Failed(error, steps):
                     self._failed(error, steps, now)
                 case Superseded(steps):
+                    self._counts.ended["superseded", ""] += 1
                     _log.info("bootstrap superseded", peer=str(self._origin), step=steps[-1].name)
                 case Claim(request):
                     self._claim(request)
@@ -137,27 +141,31 @@ class BootstrapDriver:
 
     def _completed(self, effect: Completed) -> None:
         self._service.bootstrapped(effect.account_id, effect.device_id)
+        self._counts.ended["completed", ""] += 1
+        self._counts.durations.append(_seconds(effect.steps))
         _log.debug(
             "bootstrapped",
             device=effect.device_id,
             account=effect.account_id,
             peer=str(self._origin),
-            ms=_milliseconds(effect.steps),
+            ms=round(_seconds(effect.steps) * 1_000, 1),
         )
         self.finished = True
 
     def _failed(self, error: FtcError, steps: tuple[Step, ...], now: float) -> None:
         self._idle_at = now + REFUSED_LINGER_S
+        outcome = "refused" if len(steps) == 1 else "failed"
+        self._counts.ended[outcome, error.reason.value] += 1
         _log.info(
-            "bootstrap refused" if len(steps) == 1 else "bootstrap failed",
+            f"bootstrap {outcome}",
             reason=error.reason,
             error=error.message,
             peer=str(self._origin),
             fingerprint=self._path.leaf_fingerprint.hex(),
-            ms=_milliseconds(steps),
+            ms=round(_seconds(steps) * 1_000, 1),
         )
 
 
-def _milliseconds(steps: tuple[Step, ...]) -> float:
+def _seconds(steps: tuple[Step, ...]) -> float:
     ended = steps[-1].ended_at or steps[-1].started_at
-    return round((ended - steps[0].started_at) * 1_000, 1)
+    return ended - steps[0].started_at

@@ -20,8 +20,11 @@ from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.bootstrap_driver import BootstrapDriver
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
 from ftc_core.endpoint.server import open_endpoint
+from ftc_core.endpoint.telemetry import bootstrap_telemetry
 from ftc_core.endpoint.udp import Origin
 from ftc_core.limits import COMMIT_PACE_S
+from ftc_core.observability.counts import BootstrapCounts
+from ftc_core.observability.metrics import observe_commit
 from ftc_core.settings import Settings
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.engines import open_store
@@ -37,9 +40,18 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
     loop = asyncio.get_running_loop()
     with (
         closing(open_store(settings.store_url)) as store,
-        closing(GroupCommit(store, max_batch=settings.commit_batch, pace_s=COMMIT_PACE_S)) as group,
+        closing(
+            GroupCommit(
+                store,
+                max_batch=settings.commit_batch,
+                pace_s=COMMIT_PACE_S,
+                observer=observe_commit,
+            )
+        ) as group,
     ):
         commit = AsyncCommit(group, loop).submit
+        counts = BootstrapCounts()
+        telemetry = bootstrap_telemetry(counts)
         service = BootstrapService(
             store,
             commit,
@@ -47,18 +59,23 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
             _server_facts(settings, directory),
             utc_now,
             new_id,
+            counts,
         )
 
         def new_session(
             path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
         ) -> BootstrapDriver:
-            return BootstrapDriver(service, path, origin, coap, wake, monotonic, now)
+            return BootstrapDriver(service, path, origin, coap, wake, monotonic, now, counts)
 
-        endpoint = open_endpoint(spec.sockets, directory, "bootstrap", service.find_anchors, new_session)
+        endpoint = open_endpoint(
+            spec.sockets, directory, "bootstrap", service.find_anchors, new_session, telemetry
+        )
         endpoint.start()
+        telemetry.start()
         say(Ready())
         await stop.wait()
         await endpoint.drain(settings.shutdown_grace_s)
+        telemetry.stop()
 
 
 def _server_facts(settings: Settings, directory: DataDirectory) -> ServerFacts:

@@ -19,13 +19,14 @@ import structlog
 
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.dtls.association import Association
-from ftc_core.dtls.cookie import CookieGate, Proven, Reply
+from ftc_core.dtls.cookie import CookieGate, Proven, Rejected, Reply
 from ftc_core.dtls.record import is_client_hello
 from ftc_core.dtls.trust import PathVerifier
 from ftc_core.endpoint.peer import Peer, SessionFactory
 from ftc_core.endpoint.udp import Datagram, Origin, UdpSocket
 from ftc_core.errors import Reason
 from ftc_core.limits import ASSOCIATIONS_MAX, RECEIVE_BATCH
+from ftc_core.observability.counts import EndpointCounts
 
 __all__ = ["DatagramEndpoint"]
 
@@ -47,6 +48,7 @@ class DatagramEndpoint:
         new_session: SessionFactory,
         *,
         max_associations: int = ASSOCIATIONS_MAX,
+        counts: EndpointCounts | None = None,
     ) -> None:
         self._sockets = sockets
         self._gate = gate
@@ -54,6 +56,7 @@ class DatagramEndpoint:
         self._new_coap = new_coap
         self._new_session = new_session
         self._max_associations = max_associations
+        self._counts = counts or EndpointCounts()
         self._peers: dict[tuple[int, Origin], Peer] = {}
         # (deadline, number, peer's key): no reference to the peer, so a closed one's memory goes at once.
         self._timers: list[tuple[float, int, tuple[int, Origin]]] = []
@@ -129,14 +132,19 @@ class DatagramEndpoint:
         origin = datagram.origin
         match self._gate.receive(datagram.payload, f"{origin.host}|{origin.port}".encode(), now):
             case Reply(datagrams):
+                self._counts.hellos["challenged"] += 1
                 if not self._draining:
                     for reply in datagrams:
                         self._sockets[key[0]].send(reply, origin)
             case Proven() as proven:
                 old = self._peers.get(key)
                 if self._draining or (old is None and len(self._peers) >= self._max_associations):
+                    self._counts.hellos["turned_away"] += 1
                     return None
+                self._counts.hellos["proven"] += 1
                 if old is not None:
+                    if not old.established:
+                        self._counts.handshakes["replaced", ""] += 1
                     old.abandon(now)
                 association = Association.accept(proven, self._verify_path, now)
                 peer = Peer(
@@ -145,6 +153,8 @@ class DatagramEndpoint:
                 self._peers[key] = peer
                 peer.resume(now)
                 return peer
+            case Rejected():
+                self._counts.hellos["rejected"] += 1
         return None
 
     # --- after an event -----------------------------------------------------------------------------
@@ -172,6 +182,8 @@ class DatagramEndpoint:
         if peer.closed:
             if self._peers.get(key) is peer:
                 del self._peers[key]
+                if (failure := peer.handshake_failure) is not None:
+                    self._counts.handshakes[failure] += 1
                 self._note_if_empty()
             return
         deadline = peer.get_timer(monotonic())

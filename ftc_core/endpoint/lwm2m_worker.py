@@ -16,7 +16,10 @@ from ftc_core.dtls.trust import VerifiedPath, fixed_anchors
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
 from ftc_core.endpoint.registration_driver import RegistrationDriver
 from ftc_core.endpoint.server import open_endpoint
+from ftc_core.endpoint.telemetry import registration_telemetry
 from ftc_core.endpoint.udp import Origin
+from ftc_core.observability.counts import RegistrationCounts
+from ftc_core.observability.metrics import observe_commit
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.group_commit import GroupCommit
@@ -34,25 +37,29 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
     loop = asyncio.get_running_loop()
     with (
         closing(open_store(settings.store_url)) as store,
-        closing(GroupCommit(store, max_batch=settings.commit_batch)) as group,
+        closing(GroupCommit(store, max_batch=settings.commit_batch, observer=observe_commit)) as group,
     ):
         commit = AsyncCommit(group, loop).submit
-        service = RegistrationService(commit, utc_now)
+        counts = RegistrationCounts()
+        telemetry = registration_telemetry(counts)
+        service = RegistrationService(commit, utc_now, counts)
 
         def new_session(
             path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
         ) -> RegistrationDriver:
-            return RegistrationDriver(service, path, origin, coap, wake, monotonic, now)
+            return RegistrationDriver(service, path, origin, coap, wake, monotonic, now, counts)
 
         anchors = fixed_anchors([directory.issuing_ca.certificate_der])
-        endpoint = open_endpoint(spec.sockets, directory, "lwm2m", anchors, new_session)
+        endpoint = open_endpoint(spec.sockets, directory, "lwm2m", anchors, new_session, telemetry)
         endpoint.start()
+        telemetry.start()
         expiry = asyncio.create_task(_expire(service))
         say(Ready())
         await stop.wait()
         expiry.cancel()
         # Registered devices stay connected for hours; there is nothing to wait for but answers under way.
         await endpoint.drain(0.0)
+        telemetry.stop()
 
 
 async def _expire(service: RegistrationService) -> None:

@@ -11,11 +11,14 @@ from typing import Protocol
 
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.coap.events import Event
+from ftc_core.dtls.alert import Alert, alert_name
 from ftc_core.dtls.association import ApplicationData, Association, Closed, HandshakeCompleted
 from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.udp import Origin
 
 __all__ = ["Peer", "Session", "SessionFactory"]
+
+_NAMED_ALERTS = frozenset(Alert)
 
 
 class Session(Protocol):
@@ -89,6 +92,16 @@ class Peer:
     def established(self) -> bool:
         """Whether the handshake completed."""
         return self._established
+
+    @property
+    def handshake_failure(self) -> tuple[str, str] | None:
+        """How a handshake ended that did not complete: its cause, and the alert's name or ""."""
+        if self.established or self.closed_cause is None:
+            return None
+        alert = self.closed_cause.alert
+        # A peer may send any number: those without a name are one.
+        name = "" if alert is None else alert_name(alert) if alert in _NAMED_ALERTS else "other"
+        return self.closed_cause.cause.lower(), name
 
     def receive_datagram(self, payload: bytes, now: float) -> None:
         """One datagram from this peer's address."""

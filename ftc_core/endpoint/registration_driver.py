@@ -15,6 +15,7 @@ from ftc_core.errors import FtcError
 from ftc_core.limits import IDLE_TIMEOUT_S, REGISTRATION_IDLE_MAX_S
 from ftc_core.lwm2m.effects import Respond
 from ftc_core.lwm2m.registration import Deregister, DeviceIdentity, Register, RegistrationSession, Update
+from ftc_core.observability.counts import RegistrationCounts
 from ftc_core.storage.port import Created, Outcome
 
 __all__ = ["RegistrationDriver"]
@@ -34,12 +35,15 @@ class RegistrationDriver:
         wake: Callable[[], None],
         clock: Callable[[], float],
         now: float,
+        counts: RegistrationCounts | None = None,
     ) -> None:
         self._service = service
         self._origin = origin
         self._coap = coap
         self._wake = wake
         self._clock = clock
+        self._counts = counts or RegistrationCounts()
+        self._operations: dict[int, str] = {}
         self._identity = DeviceIdentity(
             endpoint_name=path.common_name, device_id=path.locality, account_id=path.organizational_unit
         )
@@ -73,19 +77,24 @@ class RegistrationDriver:
         while (effect := self._session.next_effect()) is not None:
             match effect:
                 case Respond(exchange, message, error):
+                    operation = self._operations.pop(exchange, "invalid")
+                    self._counts.operations[operation, error.reason.value if error else "OK"] += 1
                     if error is not None:
                         _log.info("registration refused", peer=str(self._origin), reason=error.reason)
                     if not self._gone:
                         self._coap.send_response(exchange, message, now)
                 case Register(exchange, identity, request):
+                    self._operations[exchange] = "register"
                     self._service.register(
                         identity, request, str(self._origin), self._answer(exchange, self._registered)
                     )
                 case Update(exchange, identity, request):
+                    self._operations[exchange] = "update"
                     self._service.update(
                         identity, request, str(self._origin), self._answer(exchange, self._updated)
                     )
                 case Deregister(exchange, identity):
+                    self._operations[exchange] = "deregister"
                     self._service.deregister(identity, self._answer(exchange, self._deregistered))
 
     def _answer(

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,11 +21,15 @@ import structlog
 
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_spec, failure
+from ftc_core.endpoint.overview import Overview
 from ftc_core.endpoint.udp import bind_group
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import replace_file
 from ftc_core.listen import ANY_HOST, ListenAddress
+from ftc_core.observability.http import HttpServer, health_app
+from ftc_core.observability.instance_metrics import InstanceMetrics
 from ftc_core.settings import Settings
+from ftc_core.storage.engines import open_meter
 
 __all__ = ["Endpoints", "Supervisor"]
 
@@ -46,17 +50,26 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: tuple[str, ...]
     lwm2m: tuple[str, ...]
     grpc: tuple[str, ...]
+    metrics: tuple[str, ...] = ()
     processes: dict[str, int]
 
 
 class Child:
-    """One supervised process: its spec, its module, and the process that runs it now."""
+    """One supervised process: its spec, its module, and the process that runs it now, with `environment`."""
 
-    def __init__(self, module: str, spec: ChildSpec) -> None:
+    def __init__(self, module: str, spec: ChildSpec, environment: Mapping[str, str]) -> None:
         self.module = module
+        self.environment = environment
+        self.restarts = 0
+        self.serves = False
         self.spec = spec
         self.process: asyncio.subprocess.Process | None = None
         self.ready = Ready()
+
+    @property
+    def name(self) -> str:
+        """Its name within the instance."""
+        return self.spec.name
 
     async def start(self) -> None:
         """Spawn it and wait until it serves. Raises FtcError with the child's own reason if it cannot."""
@@ -67,6 +80,7 @@ class Child:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=self.spec.sockets,
+            env={**os.environ, **self.environment},
             start_new_session=True,  # Ctrl-C goes to the supervisor alone, which stops the others
         )
         self.process = process
@@ -87,6 +101,7 @@ class Child:
             await process.wait()
             raise failure(answer)
         self.ready = answer
+        self.serves = True
 
     async def stop(self, grace_s: float) -> None:
         """SIGTERM, and SIGKILL after `grace_s` seconds."""
@@ -116,6 +131,7 @@ class Supervisor:
         self._lwm2m: list[socket.socket] = []
         self._children: list[Child] = []
         self._stopping = asyncio.Event()
+        self._cleanup = contextlib.ExitStack()
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises FtcError if anything cannot start."""
@@ -132,10 +148,12 @@ class Supervisor:
                 bootstrap=endpoints.bootstrap,
                 lwm2m=endpoints.lwm2m,
                 grpc=endpoints.grpc,
+                metrics=endpoints.metrics,
                 workers=self._settings.workers,
             )
             keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
             await self._stopping.wait()
+            self._overview.draining = True
             _log.info("draining", grace_s=self._settings.shutdown_grace_s)
         finally:
             for keeper in keepers:
@@ -147,6 +165,7 @@ class Supervisor:
             )
             self._endpoints_file.unlink(missing_ok=True)
             _close(self._bootstrap + self._lwm2m)
+            self._cleanup.close()
         _log.info("stopped")
 
     @property
@@ -164,9 +183,15 @@ class Supervisor:
             lwm2m_uri=self._settings.public_lwm2m_uri(_port(self._lwm2m)),
         )
 
+        meter = self._cleanup.enter_context(contextlib.closing(open_meter(self._settings.store_url)))
+        self._metrics = self._cleanup.enter_context(
+            contextlib.closing(InstanceMetrics(lambda: self._overview.collect()))
+        )
+
         def child(module: str, name: str, sockets: Sequence[socket.socket]) -> Child:
             descriptors = tuple(sock.fileno() for sock in sockets)
-            return Child(module, ChildSpec(name=name, settings=settings, sockets=descriptors))
+            spec = ChildSpec(name=name, settings=settings, sockets=descriptors)
+            return Child(module, spec, self._metrics.environment)
 
         self._api = child("ftc_grpc", "api", [])
         self._children = [
@@ -182,6 +207,10 @@ class Supervisor:
             child("ftc_core.endpoint.lwm2m_worker", "lwm2m", self._lwm2m),
             self._api,
         ]
+        self._overview = Overview(self._children, meter)
+        app = health_app(self._metrics.registry, self._overview.find_obstacles)
+        self._http = HttpServer(self._settings.metrics_listen, app)
+        self._cleanup.callback(self._http.close)
 
     def _bind(self, addresses: Sequence[ListenAddress], members: int) -> list[socket.socket]:
         sockets: list[socket.socket] = []
@@ -215,6 +244,7 @@ class Supervisor:
             bootstrap=_names(self._bootstrap[:: self._settings.workers]),
             lwm2m=_names(self._lwm2m),
             grpc=self._api.ready.addresses,
+            metrics=self._http.addresses,
             processes={child.spec.name: child.process.pid for child in self._children if child.process},
         )
         replace_file(self._endpoints_file, msgspec.json.format(msgspec.json.encode(endpoints)) + b"\n")
@@ -228,6 +258,8 @@ class Supervisor:
             assert child.process is not None  # noqa: S101 - started before it is kept
             started = loop.time()
             status = await child.process.wait()
+            child.serves = False
+            self._metrics.forget_process(child.process.pid)
             if loop.time() - started > STABLE_AFTER_S:
                 delay = RESTART_DELAY_FIRST_S
             _log.error("process died, restarting", process=child.spec.name, status=status, delay_s=delay)
@@ -238,6 +270,7 @@ class Supervisor:
             except (FtcError, OSError) as error:  # OSError: the system has no process or descriptor to give
                 _log.error("restart failed", process=child.spec.name, error=str(error))
                 continue
+            child.restarts += 1
             _log.info("restarted", process=child.spec.name, pid=child.process.pid)
             try:
                 self._publish()

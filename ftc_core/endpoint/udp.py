@@ -71,6 +71,8 @@ class UdpSocket:
             sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         self._sock = sock
         self._buffer = bytearray(DATAGRAM_MAX_BYTES)
+        self.received = 0
+        self.sent = 0
         self.dropped_sends = 0
         self.truncated = 0
 
@@ -97,6 +99,7 @@ class UdpSocket:
             if flags & _TRUNCATED:
                 self.truncated += 1
                 continue
+            self.received += 1
             yield Datagram(bytes(view[:size]), Origin(remote, tuple(map(_reply_control, control))))
 
     def send(self, payload: bytes, origin: Origin) -> None:
@@ -105,6 +108,8 @@ class UdpSocket:
             self._sock.sendmsg((payload,), origin.control, 0, origin.remote)
         except OSError:
             self.dropped_sends += 1
+        else:
+            self.sent += 1
 
 
 @lru_cache(maxsize=256)  # one for each of our own addresses and interfaces

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.lmdb import open_lmdb
+from ftc_core.storage.lmdb.meter import LmdbMeter
 from ftc_core.storage.port import Store
+from ftc_core.storage.statistics import StoreMeter
 
-__all__ = ["open_store"]
+__all__ = ["open_meter", "open_store"]
 
 _LMDB = "lmdb://"
 
@@ -18,6 +20,15 @@ def open_store(url: str, *, create: bool = False, read_only: bool = False) -> St
 
     Raises FtcError SETTING_INVALID if no engine takes the URL, and what the engine's own opening raises.
     """
+    return open_lmdb(_lmdb_path(url), create=create, read_only=read_only)
+
+
+def open_meter(url: str) -> StoreMeter:
+    """What measures the store at `url`. Raises as `open_store` does."""
+    return LmdbMeter(_lmdb_path(url))
+
+
+def _lmdb_path(url: str) -> Path:
     path = Path(url.removeprefix(_LMDB))
     if not url.startswith(_LMDB) or not path.is_absolute():
         scheme = url.partition(":")[0]  # the rest may hold a password
@@ -26,4 +37,4 @@ def open_store(url: str, *, create: bool = False, read_only: bool = False) -> St
             f"setting storage_url: no engine for '{scheme}:'; known: lmdb:///absolute/path",
             field="storage_url",
         )
-    return open_lmdb(path, create=create, read_only=read_only)
+    return path

@@ -46,7 +46,7 @@ async def running_instance(directory: Path) -> AsyncIterator[Instance]:
     with log_file.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "ftc_core", "serve", "--data-dir", str(settings.data_dir)),
-            *(f"--{server}-listen=127.0.0.1:0" for server in ("bootstrap", "lwm2m", "grpc")),
+            *(f"--{server}-listen=127.0.0.1:0" for server in ("bootstrap", "lwm2m", "grpc", "metrics")),
             stderr=log,
         )
     try:
