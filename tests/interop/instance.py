@@ -24,7 +24,7 @@ __all__ = ["BIN", "Account", "Instance", "ftc", "running_instance"]
 BIN = Path(sys.executable).parent
 """Where the programs of this environment are: `ftc`, `buf`."""
 
-_ENDPOINTS = ("bootstrap", "lwm2m", "grpc")
+_ENDPOINTS = ("bootstrap", "lwm2m", "grpc", "metrics")
 _START_SECONDS = 30.0
 _STOP_SECONDS = 30.0
 _COMMAND_SECONDS = 30.0
