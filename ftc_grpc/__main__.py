@@ -8,10 +8,11 @@ import functools
 from collections.abc import Callable
 
 from ftc_core.application.context import ApplicationContext
+from ftc_core.application.watch import compact_events
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
 from ftc_core.errors import FtcError
-from ftc_core.limits import KEY_USE_INTERVAL_S
+from ftc_core.limits import EVENTS_COMPACTION_INTERVAL_S, KEY_USE_INTERVAL_S
 from ftc_core.listen import ANY_HOST, ListenAddress
 from ftc_core.observability.metrics import observe_commit
 from ftc_core.storage.async_commit import AsyncCommit
@@ -51,10 +52,14 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
         port = await server.start(_address(settings.grpc_listen))
         ready(Ready(addresses=(str(ListenAddress(settings.grpc_listen.host, port)),)))
         record_uses = functools.partial(server.key_uses.record, context)
+        compact = functools.partial(compact_events, context)
         chores = [
             asyncio.create_task(sweep_forever(context)),
             asyncio.create_task(
                 repeat_forever(record_uses, name="record of API key uses", interval_s=KEY_USE_INTERVAL_S)
+            ),
+            asyncio.create_task(
+                repeat_forever(compact, name="compaction of events", interval_s=EVENTS_COMPACTION_INTERVAL_S)
             ),
         ]
         try:

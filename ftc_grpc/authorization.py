@@ -30,8 +30,10 @@ REQUIRED_ROLE: Mapping[str, Role] = {
     "/ftc.v1.DeviceEnrollmentService/BatchCreateDeviceEnrollments": Role.ADMIN,
     "/ftc.v1.DeviceEnrollmentService/ListDeviceEnrollments": Role.READER,
     "/ftc.v1.DeviceEnrollmentService/DeleteDeviceEnrollment": Role.ADMIN,
+    "/ftc.v1.DeviceEnrollmentService/WatchDeviceEnrollments": Role.READER,
     "/ftc.v1.DeviceService/GetDevice": Role.READER,
     "/ftc.v1.DeviceService/ListDevices": Role.READER,
+    "/ftc.v1.DeviceService/WatchDevices": Role.READER,
 }
 """The least role that each method needs. Below OPERATOR it holds in the caller's own account only."""
 

@@ -92,6 +92,18 @@ class ApiClient:
                 return
             request.page_token = page.next_page_token
 
+    def stream(
+        self, method: grpc.UnaryStreamMultiCallable[Request, Response], request: Request
+    ) -> Iterator[Response]:
+        """Each answer of a stream as it comes, until it ends or the caller stops. Raises as `call`."""
+        responses = method(request)
+        try:
+            yield from responses
+        except grpc.RpcError as error:
+            raise error_of(error, self._endpoint) from error
+        finally:
+            responses.cancel()  # type: ignore[no-untyped-call] # the stubs forget its type
+
     def close(self) -> None:
         """Close the connection; idempotent."""
         self._channel.close()

@@ -31,6 +31,7 @@ __all__ = [
     "optional_time",
     "required_message",
     "revision_of_etag",
+    "timestamp",
     "write_options",
 ]
 
@@ -114,8 +115,8 @@ def account_to_proto(account: Account) -> account_pb2.Account:
         device_quota=account.device_quota,
         status=account_pb2.Account.Status.Value(account.status.value),
         device_count=account.device_count,
-        created_at=_timestamp(account.created_at),
-        updated_at=_timestamp(account.updated_at),
+        created_at=timestamp(account.created_at),
+        updated_at=timestamp(account.updated_at),
         etag=_etag(account.revision),
     )
 
@@ -128,9 +129,9 @@ def api_key_to_proto(key: ApiKey) -> account_pb2.ApiKey:
         account_id=key.account_id,
         display_name=key.display_name,
         role=account_pb2.ApiKey.Role.Value(key.role.value),
-        created_at=_timestamp(key.created_at),
-        expires_at=_timestamp(key.expires_at),
-        last_used_at=_timestamp(key.last_used_at),
+        created_at=timestamp(key.created_at),
+        expires_at=timestamp(key.expires_at),
+        last_used_at=timestamp(key.last_used_at),
         etag=_etag(key.revision),
     )
 
@@ -153,13 +154,13 @@ def certificate_to_proto(
         certificate_fingerprint=certificate.fingerprint.hex(),
         subject=certificate.subject,
         issuer=certificate.issuer,
-        validity=_timestamp(certificate.not_after),
-        valid_from=_timestamp(certificate.not_before),
+        validity=timestamp(certificate.not_after),
+        valid_from=timestamp(certificate.not_before),
         valid=certificate.not_before <= now <= certificate.not_after,
         owner_id=certificate.owner_id,
         device_execution_mode=certificate.device_execution_mode,
-        created_at=_timestamp(certificate.created_at),
-        updated_at=_timestamp(certificate.updated_at),
+        created_at=timestamp(certificate.created_at),
+        updated_at=timestamp(certificate.updated_at),
         etag=_etag(certificate.revision),
     )
 
@@ -171,9 +172,9 @@ def enrollment_to_proto(enrollment: Enrollment) -> device_enrollment_pb2.DeviceE
         id=enrollment.id,
         account_id=enrollment.account_id,
         enrollment_identity=format_enrollment_id(enrollment.fingerprint),
-        created_at=_timestamp(enrollment.created_at),
-        expires_at=_timestamp(enrollment.expires_at),
-        claimed_at=_timestamp(enrollment.claimed_at),
+        created_at=timestamp(enrollment.created_at),
+        expires_at=timestamp(enrollment.expires_at),
+        claimed_at=timestamp(enrollment.claimed_at),
         enrolled_device_id=enrollment.enrolled_device_id or "",
         etag=_etag(enrollment.revision),
     )
@@ -190,13 +191,13 @@ def device_to_proto(device: Device) -> device_pb2.Device:
         enrollment_id=device.enrollment_id or "",
         trusted_certificate_id=device.trusted_certificate_id,
         state=device_pb2.Device.State.Value(device.state.value),
-        created_at=_timestamp(device.created_at),
-        claimed_at=_timestamp(device.claimed_at),
-        bootstrapped_at=_timestamp(device.bootstrapped_at),
-        registered_at=_timestamp(device.registered_at),
-        last_seen_at=_timestamp(device.last_seen_at),
+        created_at=timestamp(device.created_at),
+        claimed_at=timestamp(device.claimed_at),
+        bootstrapped_at=timestamp(device.bootstrapped_at),
+        registered_at=timestamp(device.registered_at),
+        last_seen_at=timestamp(device.last_seen_at),
         lifetime=Duration(seconds=device.lifetime) if device.lifetime is not None else None,
-        registration_expires_at=_timestamp(device.registration_expires_at()),
+        registration_expires_at=timestamp(device.registration_expires_at()),
         lwm2m_version=device.lwm2m_version,
         binding=device.binding,
         object_links=device.object_links,
@@ -206,7 +207,8 @@ def device_to_proto(device: Device) -> device_pb2.Device:
     )
 
 
-def _timestamp(moment: datetime | None) -> Timestamp | None:
+def timestamp(moment: datetime | None) -> Timestamp | None:
+    """A moment as protobuf has it."""
     if moment is None:
         return None
     stamp = Timestamp()

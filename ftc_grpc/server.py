@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import grpc
 from grpc import aio
@@ -11,9 +12,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from ftc_core.application.context import ApplicationContext
+from ftc_core.application.event_tail import EventTail
 from ftc_core.application.key_use import KeyUses
 from ftc_core.errors import FtcError, Reason
-from ftc_core.limits import RPC_MESSAGE_MAX_BYTES, RPC_METADATA_MAX_BYTES
+from ftc_core.limits import RPC_MESSAGE_MAX_BYTES, RPC_METADATA_MAX_BYTES, WATCH_POLL_S
 from ftc_grpc._gen.ftc.v1 import (
     account_service_pb2,
     account_service_pb2_grpc,
@@ -30,10 +32,12 @@ from ftc_grpc.interceptors.authentication import AuthenticationInterceptor
 from ftc_grpc.interceptors.call_log import CallLogInterceptor, CallObserver, log_call
 from ftc_grpc.interceptors.errors import ErrorInterceptor
 from ftc_grpc.pagination import Paginator
+from ftc_grpc.periodic import repeat_forever
 from ftc_grpc.services.accounts import AccountService
 from ftc_grpc.services.device_enrollments import DeviceEnrollmentService
 from ftc_grpc.services.devices import DeviceService
 from ftc_grpc.services.trusted_certificates import TrustedCertificateService
+from ftc_grpc.services.watch import Watcher
 
 __all__ = ["SERVICES", "ApiServer"]
 
@@ -72,7 +76,8 @@ class ApiServer:
     """The API over TLS. To be made, started and stopped in one event loop.
 
     `certificate_pem` (with intermediates, if any) and `private_key_pem` are the server's identity.
-    `observers` are told of every finished RPC. `key_uses` has noted the use of each API key.
+    `observers` are told of every finished RPC. `key_uses` has noted the use of each API key,
+    `tail` has the streams that follow events.
     """
 
     def __init__(
@@ -91,6 +96,8 @@ class ApiServer:
         self.key_uses = KeyUses()
         self._credentials = grpc.ssl_server_credentials([(private_key_pem, certificate_pem)])
         self._health = Health(SERVICES)
+        self.tail = EventTail(context.store)
+        self._following: asyncio.Task[NoReturn] | None = None
         self._server = aio.server(
             interceptors=cast(
                 "list[aio.ServerInterceptor[Any, Any]]",
@@ -114,16 +121,23 @@ class ApiServer:
         except RuntimeError as error:
             raise FtcError(Reason.PORT_IN_USE, f"cannot listen on {address} (TCP)") from error
         await self._server.start()
+        follow = repeat_forever(self.tail.poll, name="tail of the events", interval_s=WATCH_POLL_S)
+        self._following = asyncio.create_task(follow)
         await self._health.serve_all(serving=True)
         return port
 
     async def stop(self, grace_s: float) -> None:
-        """Say NOT_SERVING, take no new calls, let running ones end within `grace_s` seconds."""
+        """Say NOT_SERVING, end watches, take no new calls, let running ones end within `grace_s` seconds."""
         await self._health.serve_all(serving=False)
+        self.tail.close()
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
         await self._server.stop(grace_s)
 
     def _add_services(self, context: ApplicationContext) -> None:
         server, paginator = self._server, Paginator(context.pepper)
+        watcher = Watcher(context, self.tail)
         account_service_pb2_grpc.add_AccountServiceServicer_to_server(
             AccountService(context, paginator), server
         )
@@ -131,8 +145,10 @@ class ApiServer:
             TrustedCertificateService(context, paginator), server
         )
         device_enrollment_service_pb2_grpc.add_DeviceEnrollmentServiceServicer_to_server(
-            DeviceEnrollmentService(context, paginator), server
+            DeviceEnrollmentService(context, paginator, watcher), server
         )
-        device_service_pb2_grpc.add_DeviceServiceServicer_to_server(DeviceService(context, paginator), server)
+        device_service_pb2_grpc.add_DeviceServiceServicer_to_server(
+            DeviceService(context, paginator, watcher), server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([service.full_name for service in (*_API, *_STANDARD)], server)

@@ -55,7 +55,8 @@ class TestApi:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="api")
         self._thread.start()
-        self._store = open_store(f"lmdb://{directory / 'store'}", create=True)
+        self.store_url = f"lmdb://{directory / 'store'}"
+        self._store = open_store(self.store_url, create=True)
         self._commit = GroupCommit(self._store)
         self.context = ApplicationContext(
             store=self._store, commit=AsyncCommit(self._commit, self._loop), pepper=PEPPER, now=now

@@ -15,12 +15,12 @@ __all__ = ["register"]
 
 
 def register(root: click.Group) -> None:
-    """Add `account`, `key`, `cert`, `enrollment`, `demo`; to the group `device`, `show` and `list`."""
+    """Add `account`, `key`, `cert`, `enrollment`, `demo`; to `device`, `show`, `list` and `watch`."""
     for command in (account, key, cert, enrollment, demo):
         root.add_command(command)
     device = root.commands.get("device")
     if not isinstance(device, click.Group):
         device = click.Group("device", help="Look at claimed devices.")
         root.add_command(device)
-    for command in (devices.show, devices.list_):
+    for command in (devices.show, devices.list_, devices.watch):
         device.add_command(command)

@@ -1,16 +1,18 @@
-"""`ftc device show` and `ftc device list`."""
+"""`ftc device show`, `ftc device list` and `ftc device watch`."""
 
 from __future__ import annotations
 
 import click
 
 from ftc_grpc._gen.ftc.v1.device_service_pb2 import GetDeviceRequest, ListDevicesRequest
+from ftc_grpc._gen.ftc.v1.watch_pb2 import WatchDevicesRequest
 from ftc_grpc.cli.connection import Connection, api_command
 from ftc_grpc.cli.listing import Selection, list_options, take
 from ftc_grpc.cli.output import print_list, print_resource
+from ftc_grpc.cli.watching import print_events, watch_options
 from ftc_grpc.resource_names import DEVICE
 
-__all__ = ["list_", "show"]
+__all__ = ["list_", "show", "watch"]
 
 COLUMNS = ("id", "endpoint_name", "state", "claimed_at", "registered_at", "last_seen_at")
 
@@ -45,3 +47,20 @@ def list_(connection: Connection, selection: Selection) -> None:
     request = ListDevicesRequest(parent=connection.parent)
     found, more = take(connection, method, request, "devices", selection)
     print_list(found, COLUMNS, more=more, as_json=connection.json)
+
+
+@click.command("watch")
+@watch_options
+@api_command
+def watch(connection: Connection, start_revision: int, limit: int | None) -> None:
+    """Print what happens to an account's devices, a line for each event, until interrupted.
+
+    \b
+    Examples:
+      ftc device watch
+      ftc device watch --from 1207 --json
+    """
+    api = connection.api
+    request = WatchDevicesRequest(parent=connection.parent, start_revision=start_revision)
+    responses = api.stream(api.devices.WatchDevices, request)
+    print_events(responses, ("device_name", "enrollment_identity"), limit=limit, as_json=connection.json)

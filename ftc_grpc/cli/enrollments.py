@@ -14,10 +14,12 @@ from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
     ListDeviceEnrollmentsRequest,
     LookupDeviceEnrollmentRequest,
 )
+from ftc_grpc._gen.ftc.v1.watch_pb2 import WatchDeviceEnrollmentsRequest
 from ftc_grpc.cli.connection import Connection, api_command
 from ftc_grpc.cli.listing import Selection, list_options, take
 from ftc_grpc.cli.output import print_list, print_resource
 from ftc_grpc.cli.times import MOMENT
+from ftc_grpc.cli.watching import print_events, watch_options
 from ftc_grpc.resource_names import DEVICE_ENROLLMENT
 
 __all__ = ["enrollment"]
@@ -132,3 +134,21 @@ def delete(connection: Connection, name: str, etag: str) -> None:
         api.device_enrollments.DeleteDeviceEnrollment, DeleteDeviceEnrollmentRequest(name=full, etag=etag)
     )
     click.echo("{}" if connection.json else f"{full} is deleted; its device, if any, is released")
+
+
+@enrollment.command("watch")
+@watch_options
+@api_command
+def watch(connection: Connection, start_revision: int, limit: int | None) -> None:
+    """Print what happens to an account's enrollments, a line for each event, until interrupted.
+
+    \b
+    Examples:
+      ftc enrollment watch
+      ftc enrollment watch --from 1207 --json
+    """
+    api = connection.api
+    request = WatchDeviceEnrollmentsRequest(parent=connection.parent, start_revision=start_revision)
+    responses = api.stream(api.device_enrollments.WatchDeviceEnrollments, request)
+    columns = ("device_enrollment_name", "enrollment_identity")
+    print_events(responses, columns, limit=limit, as_json=connection.json)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -77,13 +78,23 @@ def _unary(behaviour: Any, around: Around) -> Callable[[Any, Context], Awaitable
     return call
 
 
+async def _write(context: Context, response: Any) -> None:
+    try:
+        await context.write(response)
+    except aio.InternalError:
+        # The client is gone, and gRPC is about to cancel this call: that is what it shall look like.
+        raise asyncio.CancelledError from None
+
+
 def _streaming(behaviour: Any, around: Around) -> Callable[[Any, Context], Awaitable[None]]:
     async def call(request: Any, context: Context) -> None:
         async with around(request, context):
             # grpc.aio lets a method yield its answers or write them itself.
             if inspect.isasyncgenfunction(behaviour):
-                async for response in behaviour(request, context):
-                    await context.write(response)
+                # A call that is cancelled while it writes leaves its method behind: end that at once, too.
+                async with aclosing(behaviour(request, context)) as responses:
+                    async for response in responses:
+                        await _write(context, response)
             else:
                 await behaviour(request, context)
 

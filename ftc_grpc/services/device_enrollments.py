@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import aclosing
 
 from google.protobuf import empty_pb2
 
 from ftc_core.application import enrollments
+from ftc_core.application.changes import Topic
 from ftc_core.application.context import ApplicationContext
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc._gen.ftc.v1 import (
     device_enrollment_pb2,
     device_enrollment_service_pb2,
     device_enrollment_service_pb2_grpc,
+    watch_pb2,
 )
 from ftc_grpc.caller import current_caller, named_resource, parent_account
 from ftc_grpc.convert import (
@@ -24,6 +27,7 @@ from ftc_grpc.convert import (
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.resource_names import ACCOUNT, DEVICE_ENROLLMENT
 from ftc_grpc.services.context import RpcContext
+from ftc_grpc.services.watch import Watcher, enrollment_event
 
 __all__ = ["DeviceEnrollmentService"]
 
@@ -31,9 +35,10 @@ __all__ = ["DeviceEnrollmentService"]
 class DeviceEnrollmentService(device_enrollment_service_pb2_grpc.DeviceEnrollmentServiceServicer):
     """The enrollment list of an account."""
 
-    def __init__(self, context: ApplicationContext, paginator: Paginator) -> None:
+    def __init__(self, context: ApplicationContext, paginator: Paginator, watcher: Watcher) -> None:
         self._context = context
         self._paginator = paginator
+        self._watcher = watcher
 
     async def CreateDeviceEnrollment(
         self, request: device_enrollment_service_pb2.CreateDeviceEnrollmentRequest, context: RpcContext
@@ -87,6 +92,7 @@ class DeviceEnrollmentService(device_enrollment_service_pb2_grpc.DeviceEnrollmen
         """List an account's enrollments."""
         account_id = parent_account(request.parent)
         scope = f"{account_id}/deviceEnrollments"
+        revision = self._watcher.revision()
         page = await enrollments.list_enrollments(
             self._context, account_id, self._paginator.read(request, scope=scope)
         )
@@ -94,6 +100,7 @@ class DeviceEnrollmentService(device_enrollment_service_pb2_grpc.DeviceEnrollmen
             device_enrollments=[enrollment_to_proto(enrollment) for enrollment in page.records],
             next_page_token=self._paginator.token(page.next_after, request, scope=scope),
             total_size=page.total,
+            revision=revision,
         )
 
     async def DeleteDeviceEnrollment(
@@ -108,6 +115,16 @@ class DeviceEnrollmentService(device_enrollment_service_pb2_grpc.DeviceEnrollmen
         )
         await enrollments.delete_enrollment(self._context, current_caller(), deletion, write_options(request))
         return empty_pb2.Empty()
+
+    async def WatchDeviceEnrollments(
+        self, request: watch_pb2.WatchDeviceEnrollmentsRequest, context: RpcContext
+    ) -> AsyncIterator[watch_pb2.WatchDeviceEnrollmentsResponse]:
+        """Follow an account's enrollments."""
+        async with aclosing(self._watcher.watch(request, Topic.ENROLLMENTS)) as batches:
+            async for batch in batches:
+                yield watch_pb2.WatchDeviceEnrollmentsResponse(
+                    revision=batch.through, events=map(enrollment_event, batch.changes)
+                )
 
 
 def _new_enrollment(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
 from ftc_core.application import devices
+from ftc_core.application.changes import Topic
 from ftc_core.application.context import ApplicationContext
-from ftc_grpc._gen.ftc.v1 import device_pb2, device_service_pb2, device_service_pb2_grpc
+from ftc_grpc._gen.ftc.v1 import device_pb2, device_service_pb2, device_service_pb2_grpc, watch_pb2
 from ftc_grpc.caller import named_resource, parent_account
 from ftc_grpc.convert import device_to_proto
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.resource_names import DEVICE
 from ftc_grpc.services.context import RpcContext
+from ftc_grpc.services.watch import Watcher, device_event
 
 __all__ = ["DeviceService"]
 
@@ -17,9 +22,10 @@ __all__ = ["DeviceService"]
 class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
     """The devices that an account has claimed."""
 
-    def __init__(self, context: ApplicationContext, paginator: Paginator) -> None:
+    def __init__(self, context: ApplicationContext, paginator: Paginator, watcher: Watcher) -> None:
         self._context = context
         self._paginator = paginator
+        self._watcher = watcher
 
     async def GetDevice(
         self, request: device_service_pb2.GetDeviceRequest, context: RpcContext
@@ -34,6 +40,7 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
         """List an account's devices."""
         account_id = parent_account(request.parent)
         scope = f"{account_id}/devices"
+        revision = self._watcher.revision()
         page = await devices.list_devices(
             self._context, account_id, self._paginator.read(request, scope=scope)
         )
@@ -41,4 +48,15 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
             devices=[device_to_proto(device) for device in page.records],
             next_page_token=self._paginator.token(page.next_after, request, scope=scope),
             total_size=page.total,
+            revision=revision,
         )
+
+    async def WatchDevices(
+        self, request: watch_pb2.WatchDevicesRequest, context: RpcContext
+    ) -> AsyncIterator[watch_pb2.WatchDevicesResponse]:
+        """Follow an account's devices."""
+        async with aclosing(self._watcher.watch(request, Topic.DEVICES)) as batches:
+            async for batch in batches:
+                yield watch_pb2.WatchDevicesResponse(
+                    revision=batch.through, events=map(device_event, batch.changes)
+                )

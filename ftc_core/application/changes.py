@@ -1,0 +1,91 @@
+"""Changes: events, each with the record that it is about as it stands when the change is read.
+
+An event names records and holds none. The record that goes with it is the current one: at least as new as the
+event, and absent if it is gone since. So whoever puts what is present and removes what is absent, change by
+change, holds at the end what the store holds, wherever he began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from ftc_core.domain.device import Device
+from ftc_core.domain.enrollment import Enrollment
+from ftc_core.domain.event import Event, EventKind
+from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.port import View
+
+__all__ = ["Change", "Changes", "Feed", "Topic", "check_kept", "read_changes"]
+
+
+class Topic(StrEnum):
+    """What a watch is about: the prefix of its kinds of events."""
+
+    ENROLLMENTS = "ENROLLMENT"
+    DEVICES = "DEVICE"
+
+
+_TOPIC = {kind: Topic(kind.value.partition("_")[0]) for kind in EventKind}
+
+
+class Feed(NamedTuple):
+    """The events of one account on one topic."""
+
+    account_id: str
+    topic: Topic
+
+
+class Change(msgspec.Struct, frozen=True):
+    """An event and its record; the record of the other topic is None, and so is one that is gone."""
+
+    event: Event
+    enrollment: Enrollment | None = None
+    device: Device | None = None
+
+    @property
+    def feed(self) -> Feed:
+        """Where it belongs."""
+        return Feed(self.event.account_id, _TOPIC[self.event.kind])
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """Some changes, in order; no other that was wanted has a revision up to `through`."""
+
+    changes: list[Change]
+    through: int
+
+
+def check_kept(view: View, after: int) -> None:
+    """Raises FtcError REVISION_COMPACTED unless every event above the revision `after` is still kept."""
+    compacted = view.compacted_revision()
+    if after < compacted:
+        raise FtcError(
+            Reason.REVISION_COMPACTED,
+            f"events up to revision {compacted} are no longer kept",
+            field="start_revision",
+            metadata={"oldest_revision": str(compacted + 1)},
+        )
+
+
+def read_changes(view: View, wanted: Container[Feed], *, after: int, limit: int) -> Changes:
+    """The changes of the feeds `wanted` among the next `limit` events above the revision `after`.
+
+    Raises FtcError REVISION_COMPACTED if some of those are gone.
+    """
+    check_kept(view, after)
+    events = view.events(after_revision=after, limit=limit)
+    through = events[-1].revision if len(events) == limit else max(after, view.revision())
+    return Changes(
+        [_change(view, event) for event in events if Feed(event.account_id, _TOPIC[event.kind]) in wanted],
+        through,
+    )
+
+
+def _change(view: View, event: Event) -> Change:
+    if _TOPIC[event.kind] is Topic.ENROLLMENTS:
+        return Change(event, enrollment=view.get_enrollment(event.account_id, event.enrollment_id or ""))
+    return Change(event, device=view.get_device(event.account_id, event.device_id or ""))

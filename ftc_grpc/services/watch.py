@@ -1,0 +1,91 @@
+"""The watch streams: WatchDeviceEnrollments and WatchDevices, which share everything but their messages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Literal, Protocol
+
+from google.protobuf.duration_pb2 import Duration
+
+from ftc_core.application.changes import Change, Changes, Feed, Topic
+from ftc_core.application.context import ApplicationContext
+from ftc_core.application.event_tail import EventTail
+from ftc_core.application.watch import WatchOptions, current_revision, watch
+from ftc_core.domain.event import Event
+from ftc_core.domain.identity import format_enrollment_id
+from ftc_core.limits import WATCH_PROGRESS_DEFAULT_S
+from ftc_grpc import resource_names as names
+from ftc_grpc._gen.ftc.v1 import watch_pb2
+from ftc_grpc.caller import parent_account
+from ftc_grpc.convert import device_to_proto, enrollment_to_proto, timestamp
+
+__all__ = ["Watcher", "device_event", "enrollment_event"]
+
+
+class WatchRequest(Protocol):
+    """The fields that both requests have."""
+
+    parent: str
+    start_revision: int
+
+    @property
+    def progress_interval(self) -> Duration: ...
+
+    def HasField(self, field_name: Literal["progress_interval"], /) -> bool: ...
+
+
+class Watcher:
+    """Opens the streams of one process over its one tail."""
+
+    def __init__(self, context: ApplicationContext, tail: EventTail) -> None:
+        self._context = context
+        self._tail = tail
+
+    def revision(self) -> int:
+        """What a list that is read after this call may give as its revision."""
+        return current_revision(self._context)
+
+    def watch(self, request: WatchRequest, topic: Topic) -> AsyncGenerator[Changes, None]:
+        """The changes that `request` asks for; close the generator in the end.
+
+        Raises FtcError FIELD_INVALID, RESOURCE_NAME_INVALID, RESOURCE_NOT_FOUND; and, while it runs, as
+        `application.watch.watch`.
+        """
+        options = WatchOptions(request.start_revision, _progress_interval(request))
+        return watch(self._context, self._tail, Feed(parent_account(request.parent), topic), options)
+
+
+def enrollment_event(change: Change) -> watch_pb2.DeviceEnrollmentEvent:
+    """The message of a change of an enrollment."""
+    event = change.event
+    return watch_pb2.DeviceEnrollmentEvent(
+        revision=event.revision,
+        occurred_at=timestamp(event.at),
+        kind=watch_pb2.DeviceEnrollmentEvent.Kind.Value(event.kind.removeprefix("ENROLLMENT_")),
+        device_enrollment_name=names.DEVICE_ENROLLMENT.format(event.account_id, event.enrollment_id or ""),
+        enrollment_identity=_identity(event),
+        device_enrollment=None if change.enrollment is None else enrollment_to_proto(change.enrollment),
+    )
+
+
+def device_event(change: Change) -> watch_pb2.DeviceEvent:
+    """The message of a change of a device."""
+    event = change.event
+    return watch_pb2.DeviceEvent(
+        revision=event.revision,
+        occurred_at=timestamp(event.at),
+        kind=watch_pb2.DeviceEvent.Kind.Value(event.kind.removeprefix("DEVICE_")),
+        device_name=names.DEVICE.format(event.account_id, event.device_id or ""),
+        enrollment_identity=_identity(event),
+        device=None if change.device is None else device_to_proto(change.device),
+    )
+
+
+def _identity(event: Event) -> str:
+    return "" if event.fingerprint is None else format_enrollment_id(event.fingerprint)
+
+
+def _progress_interval(request: WatchRequest) -> float:
+    if not request.HasField("progress_interval"):
+        return WATCH_PROGRESS_DEFAULT_S
+    return request.progress_interval.seconds + request.progress_interval.nanos / 1e9

@@ -1,0 +1,52 @@
+"""A process with many watch streams: `python -m tests.integration.watch_crowd ENDPOINT CONNECTIONS EACH`.
+
+The API key is in FTC_API_KEY, the CA comes on standard input. Says `ready` once all streams have begun; then
+waits for an event on each, and says the set of their revisions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from typing import cast
+
+import grpc
+from grpc import aio
+
+from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2_grpc import DeviceEnrollmentServiceStub
+from ftc_grpc._gen.ftc.v1.watch_pb2 import WatchDeviceEnrollmentsRequest, WatchDeviceEnrollmentsResponse
+
+Stream = AsyncIterator[WatchDeviceEnrollmentsResponse]
+
+
+async def first_revision(stream: Stream) -> int:
+    return (await anext(stream)).events[0].revision
+
+
+async def main(endpoint: str, ca_pem: bytes, connections: int, each: int) -> None:
+    credentials = grpc.composite_channel_credentials(
+        grpc.ssl_channel_credentials(ca_pem), grpc.access_token_call_credentials(os.environ["FTC_API_KEY"])
+    )
+    channels, streams = [], []
+    for _ in range(connections):
+        # Else gRPC would share one connection among all channels to one address.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channel = aio.secure_channel(endpoint, credentials, options=options)
+        stub = DeviceEnrollmentServiceStub(channel)  # type: ignore[arg-type] # the stubs know sync ones only
+        calls = [stub.WatchDeviceEnrollments(WatchDeviceEnrollmentsRequest()) for _ in range(each)]
+        begun = [cast("Stream", aiter(call)) for call in calls]  # type: ignore[call-overload]
+        # One connection after the other: gRPC cancels calls of a burst when 1,000 wait to be accepted.
+        await asyncio.gather(*map(anext, begun))
+        channels.append(channel)
+        streams += begun
+    os.write(1, b"ready\n")
+    revisions = set(await asyncio.gather(*map(first_revision, streams)))
+    os.write(1, f"{revisions}\n".encode())
+    for channel in channels:
+        await channel.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.stdin.buffer.read(), int(sys.argv[2]), int(sys.argv[3])))
