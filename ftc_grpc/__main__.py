@@ -48,6 +48,7 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
             certificate_pem=identity.certificate_pem,
             private_key_pem=identity.private_key_pem,
             observers=(log_call, observe_call),
+            bulk_directory=directory.bulk,
         )
         port = await server.start(_address(settings.grpc_listen))
         ready(Ready(addresses=(str(ListenAddress(settings.grpc_listen.host, port)),)))

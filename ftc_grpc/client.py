@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 import grpc
+from google.longrunning.operations_pb2_grpc import OperationsStub
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, ResourceInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
@@ -71,11 +72,23 @@ class ApiClient:
         )
         self.device_enrollments: DeviceEnrollmentServiceStub = DeviceEnrollmentServiceStub(self._channel)
         self.devices: DeviceServiceStub = DeviceServiceStub(self._channel)
+        self.operations = OperationsStub(self._channel)
 
     def call(self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
         """The answer. Raises FtcError with the server's own reason, or API_UNREACHABLE if there was none."""
         try:
             return method(request, timeout=self._timeout_s)
+        except grpc.RpcError as error:
+            raise error_of(error, self._endpoint) from error
+
+    def upload(
+        self,
+        method: grpc.StreamUnaryMultiCallable[Request, Response],
+        requests: Iterator[Request],
+    ) -> Response:
+        """The answer to a stream, however long that takes. Raises as `call`."""
+        try:
+            return method(requests)
         except grpc.RpcError as error:
             raise error_of(error, self._endpoint) from error
 

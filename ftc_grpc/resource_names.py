@@ -12,6 +12,7 @@ __all__ = [
     "API_KEY",
     "DEVICE",
     "DEVICE_ENROLLMENT",
+    "OPERATION",
     "TRUSTED_CERTIFICATE",
     "NamePattern",
     "resource_type",
@@ -80,8 +81,9 @@ DEVICE_ENROLLMENT = NamePattern(
     "ftc.dev/DeviceEnrollment", "accounts/{account}/deviceEnrollments/{device_enrollment}"
 )
 DEVICE = NamePattern("ftc.dev/Device", "accounts/{account}/devices/{device}")
+OPERATION = NamePattern("ftc.dev/Operation", "operations/{operation}")
 
-_PATTERNS = (ACCOUNT, API_KEY, TRUSTED_CERTIFICATE, DEVICE_ENROLLMENT, DEVICE)
+_PATTERNS = (ACCOUNT, API_KEY, TRUSTED_CERTIFICATE, DEVICE_ENROLLMENT, DEVICE, OPERATION)
 
 
 def resource_type(name: str) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from ftc_core.application.bulk import BulkJobs
+from ftc_core.application.bulk_input import BulkInputs
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.event_tail import EventTail
 from ftc_core.application.key_use import KeyUses
@@ -36,6 +40,7 @@ from ftc_grpc.periodic import repeat_forever
 from ftc_grpc.services.accounts import AccountService
 from ftc_grpc.services.device_enrollments import DeviceEnrollmentService
 from ftc_grpc.services.devices import DeviceService
+from ftc_grpc.services.operations import OperationsService
 from ftc_grpc.services.trusted_certificates import TrustedCertificateService
 from ftc_grpc.services.watch import Watcher
 
@@ -48,6 +53,7 @@ _API = (
     device_service_pb2.DESCRIPTOR.services_by_name["DeviceService"],
 )
 _STANDARD = (
+    operations_pb2.DESCRIPTOR.services_by_name["Operations"],
     health_pb2.DESCRIPTOR.services_by_name["Health"],
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"],
 )
@@ -76,8 +82,8 @@ class ApiServer:
     """The API over TLS. To be made, started and stopped in one event loop.
 
     `certificate_pem` (with intermediates, if any) and `private_key_pem` are the server's identity.
-    `observers` are told of every finished RPC. `key_uses` has noted the use of each API key,
-    `tail` has the streams that follow events.
+    `bulk_directory` is where uploads are kept. `observers` are told of every finished RPC. `key_uses` has
+    noted the use of each API key, `tail` has the streams that follow events.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class ApiServer:
         *,
         certificate_pem: bytes,
         private_key_pem: bytes,
+        bulk_directory: Path,
         observers: Sequence[CallObserver] = (log_call,),
     ) -> None:
         check_complete(
@@ -97,7 +104,8 @@ class ApiServer:
         self._credentials = grpc.ssl_server_credentials([(private_key_pem, certificate_pem)])
         self._health = Health(SERVICES)
         self.tail = EventTail(context.store)
-        self._following: asyncio.Task[NoReturn] | None = None
+        self._bulk = BulkJobs(context, BulkInputs(bulk_directory))
+        self._chores: list[asyncio.Task[NoReturn]] = []
         self._server = aio.server(
             interceptors=cast(
                 "list[aio.ServerInterceptor[Any, Any]]",
@@ -122,7 +130,7 @@ class ApiServer:
             raise FtcError(Reason.PORT_IN_USE, f"cannot listen on {address} (TCP)") from error
         await self._server.start()
         follow = repeat_forever(self.tail.poll, name="tail of the events", interval_s=WATCH_POLL_S)
-        self._following = asyncio.create_task(follow)
+        self._chores = [asyncio.create_task(follow), asyncio.create_task(self._bulk.runner.run())]
         await self._health.serve_all(serving=True)
         return port
 
@@ -130,9 +138,10 @@ class ApiServer:
         """Say NOT_SERVING, end watches, take no new calls, let running ones end within `grace_s` seconds."""
         await self._health.serve_all(serving=False)
         self.tail.close()
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.wait([self._following])
+        for chore in self._chores:
+            chore.cancel()
+        if self._chores:
+            await asyncio.wait(self._chores)
         await self._server.stop(grace_s)
 
     def _add_services(self, context: ApplicationContext) -> None:
@@ -145,10 +154,11 @@ class ApiServer:
             TrustedCertificateService(context, paginator), server
         )
         device_enrollment_service_pb2_grpc.add_DeviceEnrollmentServiceServicer_to_server(
-            DeviceEnrollmentService(context, paginator, watcher), server
+            DeviceEnrollmentService(context, paginator, watcher, self._bulk), server
         )
         device_service_pb2_grpc.add_DeviceServiceServicer_to_server(
             DeviceService(context, paginator, watcher), server
         )
+        operations_pb2_grpc.add_OperationsServicer_to_server(OperationsService(self._bulk, paginator), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([service.full_name for service in (*_API, *_STANDARD)], server)

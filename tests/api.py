@@ -66,6 +66,7 @@ class TestApi:
         self.ca_pem = authority.certificate_pem
         self.records: list[CallRecord] = []
         self._clients: list[ApiClient] = []
+        self.bulk_directory = directory / "bulk"
         self.server, port = self.run(self._serve(identity.certificate_pem, identity.private_key_pem))
         self.endpoint = f"127.0.0.1:{port}"
         self.operator: BootstrappedOperator = self.run(bootstrap_operator(self.context))
@@ -75,6 +76,7 @@ class TestApi:
             self.context,
             certificate_pem=certificate_pem,
             private_key_pem=private_key_pem,
+            bulk_directory=self.bulk_directory,
             observers=[self.records.append],
         )
         return server, await server.start("127.0.0.1:0")

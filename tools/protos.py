@@ -72,14 +72,23 @@ def _files(pattern: str) -> list[str]:
 
 def _protoc(*options: str, files: list[str]) -> None:
     google_api = importlib.resources.files("google.api") / "annotations.proto"
+    operations = importlib.resources.files("google.longrunning") / "operations_proto.proto"
     well_known = importlib.resources.files("grpc_tools") / "_proto"
-    with importlib.resources.as_file(google_api) as annotations:
+    with (
+        importlib.resources.as_file(google_api) as annotations,
+        tempfile.TemporaryDirectory() as renamed,
+    ):
+        # The package ships this file under another name than the one that it is imported and registered by.
+        longrunning = Path(renamed) / "google" / "longrunning"
+        longrunning.mkdir(parents=True)
+        longrunning.joinpath("operations.proto").write_bytes(operations.read_bytes())
         arguments = [
             "protoc",
             f"--plugin=protoc-gen-mypy={_program('protoc-gen-mypy')}",
             f"--plugin=protoc-gen-mypy_grpc={_program('protoc-gen-mypy_grpc')}",
             f"-I{PROTO_ROOT}",
             f"-I{annotations.parents[2]}",
+            f"-I{renamed}",
             f"-I{well_known}",
             *options,
             *files,

@@ -4,6 +4,7 @@
     ftc.toml            settings
     operator.key        the first operator's API key
     store/              the enrollment index (LMDB)
+    bulk/               uploads of bulk jobs, one directory each
     pki/NAME.pem|.key   server-ca, bootstrap, lwm2m, grpc, issuing-ca
     secrets/            api-key-pepper, cookie-secret
     instance.lock       held by the running server
@@ -43,6 +44,7 @@ class DataDirectory:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.store = root / "store"
+        self.bulk = root / "bulk"
         self.pki = root / "pki"
         self.secrets = root / "secrets"
         self.operator_key = root / "operator.key"

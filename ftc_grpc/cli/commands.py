@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ftc_grpc.cli import devices
+from ftc_grpc.cli import bulk, devices
 from ftc_grpc.cli.accounts import account
 from ftc_grpc.cli.certificates import cert
 from ftc_grpc.cli.demo import demo
@@ -18,6 +18,8 @@ def register(root: click.Group) -> None:
     """Add `account`, `key`, `cert`, `enrollment`, `demo`; to `device`, `show`, `list` and `watch`."""
     for command in (account, key, cert, enrollment, demo):
         root.add_command(command)
+    for command in (bulk.upload, bulk.delete_upload, bulk.report):
+        enrollment.add_command(command)
     device = root.commands.get("device")
     if not isinstance(device, click.Group):
         device = click.Group("device", help="Look at claimed devices.")

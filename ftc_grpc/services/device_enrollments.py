@@ -8,6 +8,7 @@ from contextlib import aclosing
 from google.protobuf import empty_pb2
 
 from ftc_core.application import enrollments
+from ftc_core.application.bulk import BulkJobs
 from ftc_core.application.changes import Topic
 from ftc_core.application.context import ApplicationContext
 from ftc_core.errors import FtcError, Reason
@@ -26,16 +27,22 @@ from ftc_grpc.convert import (
 )
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.resource_names import ACCOUNT, DEVICE_ENROLLMENT
+from ftc_grpc.services.bulk import BulkMethods
 from ftc_grpc.services.context import RpcContext
 from ftc_grpc.services.watch import Watcher, enrollment_event
 
 __all__ = ["DeviceEnrollmentService"]
 
 
-class DeviceEnrollmentService(device_enrollment_service_pb2_grpc.DeviceEnrollmentServiceServicer):
+class DeviceEnrollmentService(
+    BulkMethods, device_enrollment_service_pb2_grpc.DeviceEnrollmentServiceServicer
+):
     """The enrollment list of an account."""
 
-    def __init__(self, context: ApplicationContext, paginator: Paginator, watcher: Watcher) -> None:
+    def __init__(
+        self, context: ApplicationContext, paginator: Paginator, watcher: Watcher, bulk: BulkJobs
+    ) -> None:
+        super().__init__(bulk)
         self._context = context
         self._paginator = paginator
         self._watcher = watcher

@@ -172,7 +172,10 @@ def test_port_in_use_is_one_clear_error(api: TestApi) -> None:
     async def start_another(context: ApplicationContext) -> None:
         identity = create_authority("Another", now=utc_now())
         server = ApiServer(
-            context, certificate_pem=identity.certificate_pem, private_key_pem=identity.private_key_pem
+            context,
+            certificate_pem=identity.certificate_pem,
+            private_key_pem=identity.private_key_pem,
+            bulk_directory=api.bulk_directory,
         )
         try:
             await server.start(api.endpoint)
