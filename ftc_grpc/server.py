@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -127,7 +130,7 @@ class ApiServer:
         try:
             port = self._server.add_secure_port(address, self._credentials)
         except RuntimeError as error:
-            raise FtcError(Reason.PORT_IN_USE, f"cannot listen on {address} (TCP)") from error
+            raise _cannot_listen(address) from error
         await self._server.start()
         follow = repeat_forever(self.tail.poll, name="tail of the events", interval_s=WATCH_POLL_S)
         self._chores = [asyncio.create_task(follow), asyncio.create_task(self._bulk.runner.run())]
@@ -162,3 +165,18 @@ class ApiServer:
         operations_pb2_grpc.add_OperationsServicer_to_server(OperationsService(self._bulk, paginator), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([service.full_name for service in (*_API, *_STANDARD)], server)
+
+
+def _cannot_listen(address: str) -> FtcError:
+    """Why `address` cannot be bound: gRPC does not say, so the system is asked once more."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_server(
+            (host.strip("[]"), int(port)), family=socket.AF_INET6 if "[" in host else socket.AF_INET
+        ).close()
+    except OSError as error:
+        if error.errno is not None and error.errno != errno.EADDRINUSE:
+            return FtcError(
+                Reason.SETTING_INVALID, f"cannot listen on {address} (TCP): {os.strerror(error.errno)}"
+            )
+    return FtcError(Reason.PORT_IN_USE, f"TCP port {port} on {host} is in use")

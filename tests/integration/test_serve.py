@@ -121,7 +121,7 @@ def test_tcp_port_of_the_api_in_use_is_one_line_and_nothing_is_left_running(
         *("--bootstrap-listen=127.0.0.1:0", "--lwm2m-listen=127.0.0.1:0"),
     )
 
-    assert line.startswith(f"error: cannot listen on 127.0.0.1:{port} (TCP) / what to do: ")
+    assert line.startswith(f"error: TCP port {port} on 127.0.0.1 is in use / what to do: ")
     assert not (directory.root / "endpoints.json").exists()
     with directory.lock():
         pass  # whoever was started has ended
