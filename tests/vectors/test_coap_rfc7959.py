@@ -1,10 +1,10 @@
 """RFC 7959 §3, figures 2 to 10, played through the block-wise layer from either end.
 
 Provenance: the transcripts are typed in from the figures (August 2016), with their notation: type, message
-ID, method or code, then the Block1 ("1:") and Block2 ("2:") options as number/more/size. All but figure 8
-were compared with the copies of the figures in Californium's tests. The figures print no tokens or bodies,
-so those are ours, as is the one path; the bodies have a length that fits the blocks shown. The steps that
-the figures abbreviate with "..." are filled in. To regenerate, read the figures.
+ID, method or code, then the Block1 ("1:") and Block2 ("2:") options as number/more/size. All but figures 4
+and 8 were compared with the copies of the figures in Californium's tests. The figures print no tokens or
+bodies, so those are ours, as is the one path; the bodies have a length that fits the blocks shown. The steps
+that the figures abbreviate with "..." are filled in. To regenerate, read the figures.
 """
 
 from __future__ import annotations
