@@ -190,6 +190,9 @@ def test_port_in_use_is_one_clear_error(api: TestApi) -> None:
 
 def test_many_calls_at_once_are_all_answered(api: TestApi) -> None:
     operator = api.client()
+    # The connection must stand: a client that has not read the server's SETTINGS yet does not know how many
+    # streams it may open, and has those beyond refused (RFC 9113 §5.1.2).
+    operator.call(operator.accounts.GetAccount, GetAccountRequest())
     futures = [
         operator.accounts.CreateAccount.future(
             CreateAccountRequest(account=Account(display_name=f"Crowd {index}")), timeout=20
