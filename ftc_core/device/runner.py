@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -17,7 +16,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ftc_core.application.context import utc_now
 from ftc_core.coap.blockwise import BlockwiseLayer
-from ftc_core.coap.exchange import ExchangeLayer
 from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
 from ftc_core.device.connection import DeviceConnection
 from ftc_core.device.drivers import BootstrapClientDriver, RegistrationClientDriver
@@ -26,6 +24,7 @@ from ftc_core.device.retry import after_registration
 from ftc_core.dtls.association import Association, Closed
 from ftc_core.dtls.context import client_context
 from ftc_core.dtls.trust import TrustEvaluator, VerifiedPath, fixed_anchors
+from ftc_core.endpoint.coap_layer import new_coap_layer
 from ftc_core.endpoint.peer import SessionFactory
 from ftc_core.endpoint.udp import Origin
 from ftc_core.errors import FtcError, Reason
@@ -100,16 +99,8 @@ class DeviceRunner:
         )
         port = target.port or COAPS_PORT
         return await DeviceConnection.open(
-            target.hostname or "", port, association, self._new_coap_layer, new_session
+            target.hostname or "", port, association, partial(new_coap_layer, self._block_size), new_session
         )
-
-    def _new_coap_layer(self) -> BlockwiseLayer:
-        exchanges = ExchangeLayer(
-            first_message_id=random.getrandbits(16),
-            token_prefix=secrets.token_bytes(4),
-            random=random.random,
-        )
-        return BlockwiseLayer(exchanges, block_size=self._block_size)
 
 
 class RegisteredDevice:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import random
-import secrets
 import socket
 from collections.abc import Callable, Sequence
 
 from ftc_core.application.context import utc_now
 from ftc_core.coap.blockwise import BlockwiseLayer
-from ftc_core.coap.exchange import ExchangeLayer
 from ftc_core.credentials.data_directory import DataDirectory, ServerName
 from ftc_core.dtls.context import server_context
 from ftc_core.dtls.cookie import CookieGate
 from ftc_core.dtls.trust import AnchorFinder, TrustEvaluator, VerifiedPath
+from ftc_core.endpoint.coap_layer import new_coap_layer
 from ftc_core.endpoint.datagram import DatagramEndpoint
 from ftc_core.endpoint.peer import Session, SessionFactory
 from ftc_core.endpoint.telemetry import Telemetry
 from ftc_core.endpoint.udp import Origin, UdpSocket
 
-__all__ = ["new_coap_layer", "open_endpoint"]
-
-
-def new_coap_layer() -> BlockwiseLayer:
-    """The CoAP layer of a new association: random message IDs and tokens (RFC 7252 §4.4, §5.3.1)."""
-    exchanges = ExchangeLayer(
-        first_message_id=random.getrandbits(16),
-        token_prefix=secrets.token_bytes(4),
-        random=random.random,
-    )
-    return BlockwiseLayer(exchanges)
+__all__ = ["open_endpoint"]
 
 
 def open_endpoint(

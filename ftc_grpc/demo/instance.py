@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -11,9 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from ftc_core.application.context import utc_now
 from ftc_core.application.initialise import initialise
 from ftc_core.credentials.data_directory import DataDirectory
+from ftc_core.endpoint.supervisor import Endpoints
 from ftc_core.errors import FtcError, Reason
 from ftc_core.settings import Settings
 
@@ -53,14 +55,14 @@ async def running_instance(directory: Path) -> AsyncIterator[Instance]:
         endpoints = await _started(data.root / "endpoints.json", process)
         if endpoints is None:
             raise _failure("ftc serve did not start", log_file)
-        yield Instance(data, endpoints["bootstrap"][0], endpoints["lwm2m"][0], endpoints["grpc"][0])
+        yield Instance(data, endpoints.bootstrap[0], endpoints.lwm2m[0], endpoints.grpc[0])
     finally:
         status = await _stop(process)
     if status != 0:
         raise _failure(f"ftc serve ended with {status}", log_file)
 
 
-async def _started(file: Path, process: asyncio.subprocess.Process) -> dict[str, list[str]] | None:
+async def _started(file: Path, process: asyncio.subprocess.Process) -> Endpoints | None:
     """What the instance says of itself once it serves; None if it does not come to that."""
     for _ in range(int(START_TIMEOUT_S / START_POLL_S)):
         endpoints = _read_endpoints(file)
@@ -70,11 +72,8 @@ async def _started(file: Path, process: asyncio.subprocess.Process) -> dict[str,
     return None
 
 
-def _read_endpoints(file: Path) -> dict[str, list[str]] | None:
-    if not file.exists():
-        return None
-    endpoints: dict[str, list[str]] = json.loads(file.read_text())
-    return endpoints
+def _read_endpoints(file: Path) -> Endpoints | None:
+    return msgspec.json.decode(file.read_bytes(), type=Endpoints) if file.exists() else None
 
 
 def _failure(what: str, log_file: Path) -> FtcError:

@@ -17,9 +17,9 @@ from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.coap.events import Event, RequestReceived
 from ftc_core.dtls.association import CloseCause
 from ftc_core.dtls.trust import VerifiedPath
+from ftc_core.endpoint.coap_layer import new_coap_layer
 from ftc_core.endpoint.datagram import DatagramEndpoint
 from ftc_core.endpoint.peer import Session
-from ftc_core.endpoint.server import new_coap_layer
 from ftc_core.endpoint.udp import Origin, UdpSocket, bind_group
 from ftc_core.lwm2m.messages import response
 from tests.certificates import Manufacturer
