@@ -5,19 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
+from ftc_core.endpoint.serve_process import ServeProcess
 
-from ftc_core.endpoint.supervisor import Endpoints
+__all__ = ["Instance", "cpu_seconds", "running_instance"]
 
-__all__ = ["Instance", "running_instance"]
 
-_START_TIMEOUT_S = 30.0
+def cpu_seconds(pid: int) -> float:
+    """CPU time that process `pid` has used, all threads, user and kernel: nanosecond counters."""
+    tasks = Path(f"/proc/{pid}/task")
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,22 @@ class Instance:
 
     data_dir: Path
     bootstrap_uri: str
+    api_endpoint: str
     processes: dict[str, int]
+
+    @property
+    def server_ca_pem(self) -> bytes:
+        """What devices and callers of the API trust."""
+        return (self.data_dir / "pki" / "server-ca.pem").read_bytes()
+
+    @property
+    def operator_key(self) -> str:
+        """The API key that `ftc init` made."""
+        return (self.data_dir / "operator.key").read_text().strip()
 
     def cpu_seconds(self, name: str) -> float:
         """CPU time that process `name` has used, all threads, user and kernel: nanosecond counters."""
-        tasks = Path(f"/proc/{self.processes[name]}/task")
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+        return cpu_seconds(self.processes[name])
 
     def resident_bytes(self, name: str) -> int:
         """Resident memory of process `name`."""
@@ -42,27 +53,15 @@ class Instance:
 @contextmanager
 def running_instance(*, workers: int = 1) -> Iterator[Instance]:
     """An instance on free loopback ports, stopped by SIGTERM at the end. Its log goes to a file there."""
-    ftc = [sys.executable, "-m", "ftc_core"]
     with tempfile.TemporaryDirectory(prefix="ftc-bench-") as temporary:
         data_dir = Path(temporary) / "data"
-        subprocess.run([*ftc, "init", "--data-dir", str(data_dir)], check=True, stdout=subprocess.DEVNULL)
-        listen = [f"--{name}-listen=127.0.0.1:0" for name in ("bootstrap", "lwm2m", "grpc", "metrics")]
-        with (Path(temporary) / "serve.log").open("wb") as log:
-            server = subprocess.Popen(
-                [*ftc, "serve", "--data-dir", str(data_dir), f"--workers={workers}", *listen], stderr=log
-            )
-            try:
-                endpoints = _wait_for(data_dir / "endpoints.json", server)
-                yield Instance(data_dir, f"coaps://{endpoints.bootstrap[0]}", endpoints.processes)
-            finally:
-                server.terminate()
-                server.wait(30)
-
-
-def _wait_for(file: Path, server: subprocess.Popen[bytes]) -> Endpoints:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while not file.exists():
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError("the instance did not start")
-        time.sleep(0.05)
-    return msgspec.json.decode(file.read_bytes(), type=Endpoints)
+        init = [sys.executable, "-m", "ftc_core", "init", "--data-dir", str(data_dir)]
+        subprocess.run(init, check=True, stdout=subprocess.DEVNULL)
+        server = ServeProcess(data_dir, f"--workers={workers}", log=Path(temporary) / "serve.log")
+        try:
+            endpoints = server.wait_until_serving()
+            yield Instance(
+                    data_dir, f"coaps://{endpoints.bootstrap[0]}", endpoints.grpc[0], endpoints.processes
+                )
+        finally:
+            server.stop()

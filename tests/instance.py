@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.domain.account import AccountStatus
 from ftc_core.domain.device import Device, DeviceState
 from ftc_core.domain.identity import fingerprint_of, format_enrollment_id
+from ftc_core.endpoint.serve_process import ServeProcess
 from ftc_core.settings import Settings
 from ftc_core.storage.engines import open_store
 from ftc_grpc._gen.ftc.v1.account_pb2 import Account
@@ -227,37 +227,22 @@ class Tenant:
         return api.call(api.accounts.GetAccount, GetAccountRequest(name=self.name))
 
 
-def start_instance(directory: DataDirectory, *flags: str) -> subprocess.Popen[bytes]:
-    """`ftc serve` on free ports; its log goes to `serve.log` in the data directory."""
-    listen = [f"--{server}-listen=127.0.0.1:0" for server in ("bootstrap", "lwm2m", "grpc", "metrics")]
-    with (directory.root / "serve.log").open("ab") as log:
-        return subprocess.Popen(
-            [*FTC, "serve", "--data-dir", str(directory.root), "--workers=1", *listen, *flags],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={name: value for name, value in os.environ.items() if not name.startswith("FTC_")},
-        )
+def start_instance(directory: DataDirectory, *flags: str) -> ServeProcess:
+    """`ftc serve` with one bootstrap worker; its log goes to `serve.log` in the data directory."""
+    return ServeProcess(directory.root, "--workers=1", *flags, log=directory.root / "serve.log")
 
 
 @contextmanager
 def running_instance(directory: DataDirectory, *flags: str) -> Iterator[Instance]:
     """Serve `directory` on free ports, with one bootstrap worker; SIGTERM at the end unless it has ended."""
-    process = start_instance(directory, *flags)
-    instance = Instance(directory, process, directory.root / "serve.log")
-
-    def up() -> bool:
-        assert process.poll() is None, instance.log.read_text()
-        return instance.endpoints_file.exists()
-
+    server = start_instance(directory, *flags)
+    instance = Instance(directory, server.process, server.log)
     try:
-        eventually(up, "ftc serve starts", patience_s=30)
+        server.wait_until_serving()
         yield instance
-        if process.poll() is None:
-            assert instance.stop() == 0, instance.log.read_text()
+        if server.process.poll() is None:
+            server.drain()
     finally:
         if "api" in instance.__dict__:
             instance.api.close()
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        server.stop(signal.SIGKILL)

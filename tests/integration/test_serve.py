@@ -194,7 +194,7 @@ def test_registered_device_notices_that_its_server_has_stopped(
 
 
 def test_sigterm_during_the_start_leaves_nothing_behind(directory: DataDirectory) -> None:
-    supervisor = start_instance(directory)
+    supervisor = start_instance(directory).process
     worker = eventually(lambda: bootstrap_worker(supervisor.pid, []), "a worker is started")
 
     supervisor.terminate()

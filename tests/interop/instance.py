@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from ftc_core.domain.identity import format_enrollment_id
+from ftc_core.endpoint.serve_process import ServeProcess
 
 __all__ = ["BIN", "Account", "Instance", "ftc", "running_instance"]
 
@@ -25,8 +25,6 @@ BIN = Path(sys.executable).parent
 """Where the programs of this environment are: `ftc`, `buf`."""
 
 _ENDPOINTS = ("bootstrap", "lwm2m", "grpc", "metrics")
-_START_SECONDS = 30.0
-_STOP_SECONDS = 30.0
 _COMMAND_SECONDS = 30.0
 
 
@@ -115,32 +113,11 @@ class Instance:
 def running_instance(data_directory: Path) -> Iterator[Instance]:
     """Serve a new data directory on free loopback ports; at the end, SIGTERM must make it exit with 0."""
     ftc("init", "--data-dir", data_directory)
-    arguments = ["serve", "--data-dir", str(data_directory), "--workers", "2"]
-    for endpoint in _ENDPOINTS:
-        arguments += [f"--{endpoint}-listen", "127.0.0.1:0"]
-    log = data_directory / "serve.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [BIN / "ftc", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=_clean_environment(),
-        )
-        try:
-            yield Instance(data_directory, _wait_until_ready(process, data_directory / "endpoints.json", log))
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(_STOP_SECONDS) == 0, log.read_text()
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], endpoints: Path, log: Path) -> dict[str, int]:
-    deadline = time.monotonic() + _START_SECONDS
-    while not endpoints.exists():
-        assert process.poll() is None, f"ftc serve ended: {log.read_text()}"
-        assert time.monotonic() < deadline, f"ftc serve is not ready: {log.read_text()}"
-        time.sleep(0.05)
-    addresses = json.loads(endpoints.read_text())
-    return {name: int(addresses[name][0].rpartition(":")[2]) for name in _ENDPOINTS}
+    server = ServeProcess(data_directory, "--workers=2", log=data_directory / "serve.log")
+    try:
+        endpoints = msgspec.to_builtins(server.wait_until_serving())
+        ports = {name: int(endpoints[name][0].rpartition(":")[2]) for name in _ENDPOINTS}
+        yield Instance(data_directory, ports)
+        server.drain()
+    finally:
+        server.stop()
