@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from ftc_core.client_identity import ClientIdentity
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import read_file
 from ftc_core.listen import ListenAddress
@@ -23,7 +24,9 @@ CONFIG_FILE_VARIABLE = "FTC_CONFIG"
 """The environment variable that names another file."""
 
 _ENVIRONMENT_PREFIX = "FTC_"
-_CLIENT_VARIABLES = frozenset({"FTC_API_KEY", "FTC_API_KEY_FILE", "FTC_CA", "FTC_ENDPOINT"})
+_CLIENT_VARIABLES = frozenset(
+    {"FTC_API_KEY", "FTC_API_KEY_FILE", "FTC_CA", "FTC_CLIENT_CERT", "FTC_CLIENT_KEY", "FTC_ENDPOINT"}
+)
 """Variables of the API client commands: none of the server's business."""
 
 
@@ -108,6 +111,12 @@ def _decode(name: str, raw: object, source: str, *, strict: bool, base: Path) ->
                 return tuple(ListenAddress.parse(item) for item in _texts(raw))
             case "grpc_listen" | "metrics_listen":
                 return ListenAddress.parse(_text(raw))
+            case "mtls_listen":
+                return None if raw == "" else ListenAddress.parse(_text(raw))
+            case "mtls_client_ca":
+                return None if raw == "" else base / _text(raw)
+            case "mtls_identities":
+                return _identities(raw)
             case _:
                 return _converted(name, raw, strict=strict)
     except ValueError as error:
@@ -138,6 +147,16 @@ def _texts(raw: object) -> list[str]:
     if isinstance(raw, list | tuple):
         return [_text(item) for item in raw]
     raise ValueError(f"expected a list of texts, got {raw!r}")
+
+
+def _identities(raw: object) -> tuple[ClientIdentity, ...]:
+    """Tables as a file gives them, or JSON as the environment does."""
+    try:
+        if isinstance(raw, str):
+            return msgspec.json.decode(raw, type=tuple[ClientIdentity, ...])
+        return msgspec.convert(raw, tuple[ClientIdentity, ...])
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from error
 
 
 def _invalid(name: str, source: str, cause: str) -> FtcError:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import textwrap
+from pathlib import Path
 
+import msgspec
+
+from ftc_core.client_identity import ClientIdentity
 from ftc_core.config import environment_variable
 from ftc_core.listen import ListenAddress
 from ftc_core.settings import Settings, describe_setting, setting_names
@@ -49,13 +53,18 @@ def _derived(settings: Settings, name: str) -> str:
             return by_default.public_bootstrap_uri()
         case "lwm2m_uri":
             return by_default.public_lwm2m_uri()
+        case "mtls_listen" | "mtls_client_ca":
+            return ""
     raise KeyError(name)
 
 
 def _toml(value: object) -> str:
-    # JSON's strings, numbers and arrays of strings are TOML's (TOML 1.0, basic strings take \\uXXXX).
+    # JSON's strings, numbers and booleans are TOML's (TOML 1.0, basic strings take \\uXXXX).
     if isinstance(value, tuple):
-        return json.dumps([str(item) for item in value], ensure_ascii=False)
-    if isinstance(value, ListenAddress):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, ClientIdentity):
+        row = (f"{key} = {_toml(text)}" for key, text in msgspec.structs.asdict(value).items())
+        return f"{{ {', '.join(row)} }}"
+    if isinstance(value, ListenAddress | Path):
         value = str(value)
     return json.dumps(value, ensure_ascii=False)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from ftc_core.client_identity import ClientIdentity, check_identities
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import COMMIT_BATCH_MAX
 from ftc_core.listen import ListenAddress, is_host_name
@@ -49,6 +50,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grpc_listen: Annotated[
         ListenAddress, Meta(description="TCP address of the gRPC API, host:port; [::] takes IPv4 too.")
     ] = ListenAddress("::", 50051)
+    mtls_listen: Annotated[
+        ListenAddress | None,
+        Meta(
+            description="TCP address, host:port, of a second port of the API, which demands a client "
+            "certificate. Default: none."
+        ),
+    ] = None
+    mtls_client_ca: Annotated[
+        Path | None,
+        Meta(description="PEM file of the CA (or CAs) that client certificates of the API must come from."),
+    ] = None
+    mtls_identities: Annotated[
+        tuple[ClientIdentity, ...],
+        Meta(
+            description="Who calls with which client certificate: rows of uri, account (an ID) and role; "
+            "a JSON array in the environment."
+        ),
+    ] = ()
     metrics_listen: Annotated[
         ListenAddress, Meta(description="TCP address of metrics and health over HTTP, host:port.")
     ] = ListenAddress("127.0.0.1", 9464)
@@ -124,7 +143,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 check(getattr(self, name))
             except ValueError as error:
-                raise FtcError(Reason.SETTING_INVALID, f"setting {name}: {error}", field=name) from error
+                raise _invalid(name, str(error)) from error
+        if self.mtls_listen is not None and self.mtls_client_ca is None:
+            raise _invalid("mtls_listen", "needs mtls_client_ca, the CA that client certificates come from")
+        if self.mtls_identities and self.mtls_listen is None:
+            raise _invalid("mtls_identities", "needs mtls_listen: no other port asks for certificates")
 
     @property
     def store_url(self) -> str:
@@ -142,12 +165,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def _coaps_uri(self, name: str, listen: tuple[ListenAddress, ...], bound_port: int | None) -> str:
         port = bound_port or listen[0].port
         if port == 0:
-            raise FtcError(
-                Reason.SETTING_INVALID,
-                f"setting {name}: the port is not known before it is bound",
-                field=name,
-            )
+            raise _invalid(name, "the port is not known before it is bound")
         return f"coaps://{ListenAddress(self.public_host, port)}"
+
+
+def _invalid(name: str, cause: str) -> FtcError:
+    return FtcError(Reason.SETTING_INVALID, f"setting {name}: {cause}", field=name)
 
 
 def _check_listen(addresses: tuple[ListenAddress, ...]) -> None:
@@ -189,6 +212,7 @@ def _check_storage_url(url: str | None) -> None:
 _CHECKS: Mapping[str, Callable[[Any], None]] = {
     "bootstrap_listen": _check_listen,
     "lwm2m_listen": _check_listen,
+    "mtls_identities": check_identities,
     "public_host": _check_public_host,
     "bootstrap_uri": _check_coaps_uri,
     "lwm2m_uri": _check_coaps_uri,

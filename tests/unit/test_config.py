@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ftc_core.client_identity import ClientIdentity
 from ftc_core.config import load_settings
 from ftc_core.config_template import render_config
 from ftc_core.errors import FtcError, Reason
@@ -94,7 +95,8 @@ def test_unknown_setting_is_refused_with_the_one_meant(tmp_path: Path) -> None:
 
 
 def test_variables_of_the_api_client_are_not_settings() -> None:
-    assert load({"FTC_ENDPOINT": "h:1", "FTC_API_KEY": "k", "FTC_CA": "c"}) == Settings()
+    client = {"FTC_ENDPOINT": "h:1", "FTC_API_KEY": "k", "FTC_CA": "c"}
+    assert load({**client, "FTC_CLIENT_CERT": "c", "FTC_CLIENT_KEY": "k"}) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -124,6 +126,8 @@ def test_variables_of_the_api_client_are_not_settings() -> None:
         ("lwm2m_listen", "::1:5684", "write an IPv6 address in brackets"),
         ("grpc_listen", "[::1]:65536", "a number from 0 to 65535"),
         ("metrics_listen", "a b:1", "is no host"),
+        ("mtls_listen", "localhost:50052", "needs mtls_client_ca"),
+        ("mtls_listen", "localhost", "has no port"),
     ],
 )
 def test_bad_value_names_setting_source_and_cause(name: str, value: str, cause: str) -> None:
@@ -150,6 +154,54 @@ def test_lists_come_from_toml_arrays_commas_and_repeated_flags(tmp_path: Path) -
     assert load(config_file=Path("x.toml")).bootstrap_listen == expected
     assert load({"FTC_BOOTSTRAP_LISTEN": "127.0.0.1:0, [::1]:1"}).bootstrap_listen == expected
     assert load(bootstrap_listen=("127.0.0.1:0", "[::1]:1")).bootstrap_listen == expected
+
+
+ACCOUNT = "0123456789abcdef" * 2
+OPERATOR = {"uri": "spiffe://ftc.example/operator", "role": "OPERATOR"}
+
+
+def test_identities_come_from_toml_tables_or_json_in_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "x.toml").write_text(
+        'mtls_listen = "localhost:50052"\nmtls_client_ca = "clients.pem"\n'
+        f'[[mtls_identities]]\nuri = "urn:acme:ci"\naccount = "{ACCOUNT}"\nrole = "ADMIN"\n'
+        '[[mtls_identities]]\nuri = "spiffe://ftc.example/operator"\nrole = "OPERATOR"\n'
+    )
+    settings = load(config_file=Path("etc/x.toml"))
+    assert settings.mtls_listen == ListenAddress("localhost", 50_052)
+    assert settings.mtls_client_ca == Path("etc/clients.pem"), "it starts from the file"
+    assert settings.mtls_identities == (
+        ClientIdentity(uri="urn:acme:ci", account=ACCOUNT, role="ADMIN"),
+        ClientIdentity(uri="spiffe://ftc.example/operator", role="OPERATOR"),
+    )
+    rows = '[{"uri": "urn:acme:ops", "role": "OPERATOR"}]'
+    overridden = load({"FTC_MTLS_IDENTITIES": rows}, Path("etc/x.toml"))
+    assert [identity.uri for identity in overridden.mtls_identities] == ["urn:acme:ops"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "cause"),
+    [
+        ([{**OPERATOR, "uri": "ftc.example/operator"}], "is no absolute URI"),
+        ([{**OPERATOR, "uri": "urn:a b"}], "is no absolute URI"),
+        ([{**OPERATOR, "uri": "urn:caf\xe9"}], "is no absolute URI"),
+        ([{**OPERATOR, "uri": "urn:" + "a" * 2_045}], "at most 2048 characters"),
+        ([{**OPERATOR, "role": "ADMIN"}], "spiffe://ftc.example/operator: role ADMIN needs an account"),
+        ([{**OPERATOR, "account": f"accounts/{ACCOUNT}"}], "is not 32 lower-case hex digits"),
+        ([{**OPERATOR, "account": ACCOUNT.upper()}], "is not 32 lower-case hex digits"),
+        ([{**OPERATOR, "role": "BOSS"}], "Invalid enum value 'BOSS' - at `$[0].role`"),
+        ([{**OPERATOR, "urls": "x"}], "unknown field `urls` - at `$[0]`"),
+        ([OPERATOR, {"uri": "urn:x"}], "missing required field `role` - at `$[1]`"),
+        ([OPERATOR, {**OPERATOR, "account": ACCOUNT}], "spiffe://ftc.example/operator has 2 rows"),
+        (OPERATOR, "Expected `array`"),
+        ([OPERATOR], "needs mtls_listen"),
+        ("[", "Input data was truncated"),
+    ],
+)
+def test_bad_table_of_identities_is_refused_with_row_and_cause(rows: object, cause: str) -> None:
+    error = refusal(mtls_identities=rows)
+    assert error.message.startswith("setting mtls_identities (from --mtls-identities): ")
+    assert cause in error.message
 
 
 def test_star_binds_both_address_families() -> None:
@@ -191,6 +243,12 @@ def test_written_file_reads_back_as_the_same_settings(tmp_path: Path) -> None:
         metrics_listen=ListenAddress("::1", 3),
         shutdown_grace_s=1.5,
         lwm2m_uri="coaps://lb.example:1",
+        mtls_listen=ListenAddress("*", 4),
+        mtls_client_ca=tmp_path / "clients.pem",
+        mtls_identities=(
+            ClientIdentity(uri="urn:acme:ci", account=ACCOUNT, role="ADMIN"),
+            ClientIdentity(uri="spiffe://ftc.example/operator", role="OPERATOR"),
+        ),
     )
     (tmp_path / "ftc.toml").write_text(render_config(settings))
     assert load(data_dir=tmp_path) == settings
