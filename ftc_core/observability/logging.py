@@ -1,5 +1,8 @@
 """Logging: structlog and the standard library through one chain, to standard error, as text or as JSON lines.
 
+Our own lines are rendered and written by structlog alone, since a busy API writes one for each call; what other
+libraries log comes through a handler of the standard library, with the same processors.
+
 No secret is ever written: values under the names below are replaced, and so is every bytes value, since
 keys, credentials and payloads are bytes here (an identifier is formatted before it is logged).
 """
@@ -45,23 +48,18 @@ def configure_logging(
     out = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.StackInfoRenderer(),
         _process_name(process),
         _redact,
     ]
     renderer = _json() if log_format == "json" else _console(colors=out.isatty())
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, *renderer],
+        logger_factory=lambda name="": _NamedLogger(out, name),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,  # a worker reconfigures after its module-level loggers were made
     )
     handler = logging.StreamHandler(out)
@@ -78,6 +76,14 @@ def configure_logging(
     root.addHandler(handler)
     root.setLevel(level.upper())
     logging.captureWarnings(True)
+
+
+class _NamedLogger(structlog.WriteLogger):
+    """Writes lines to `out`; `name` is what `structlog.get_logger` was given."""
+
+    def __init__(self, out: TextIO, name: str) -> None:
+        super().__init__(out)
+        self.name = name
 
 
 # Tracebacks are rendered without local variables: those hold keys.
