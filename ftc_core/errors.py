@@ -47,6 +47,7 @@ class Reason(StrEnum):
     CONTENT_FORMAT_UNSUPPORTED = "CONTENT_FORMAT_UNSUPPORTED"
     REQUEST_MALFORMED = "REQUEST_MALFORMED"
     OPTION_NOT_UNDERSTOOD = "OPTION_NOT_UNDERSTOOD"
+    PROXYING_NOT_SUPPORTED = "PROXYING_NOT_SUPPORTED"
     PATH_NOT_FOUND = "PATH_NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
     REQUEST_INCOMPLETE = "REQUEST_INCOMPLETE"
@@ -68,6 +69,8 @@ class Reason(StrEnum):
     PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"  # noqa: S105 - a word, no password
     CREDENTIALS_MISSING = "CREDENTIALS_MISSING"
     CREDENTIALS_INVALID = "CREDENTIALS_INVALID"
+    CERTIFICATE_NOT_MAPPED = "CERTIFICATE_NOT_MAPPED"
+    CERTIFICATE_AMBIGUOUS = "CERTIFICATE_AMBIGUOUS"
     PERMISSION_DENIED = "PERMISSION_DENIED"
     RESOURCE_NOT_FOUND = "RESOURCE_NOT_FOUND"
     ENROLLMENT_ALREADY_EXISTS = "ENROLLMENT_ALREADY_EXISTS"
@@ -82,6 +85,7 @@ class Reason(StrEnum):
     UPLOAD_TOO_LARGE = "UPLOAD_TOO_LARGE"
     OPERATION_CANCELLED = "OPERATION_CANCELLED"
     OPERATION_UNFINISHED = "OPERATION_UNFINISHED"
+    OPERATION_LIMIT_REACHED = "OPERATION_LIMIT_REACHED"
     SHUTTING_DOWN = "SHUTTING_DOWN"
     REVISION_COMPACTED = "REVISION_COMPACTED"
     REVISION_AHEAD = "REVISION_AHEAD"
@@ -213,6 +217,9 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "Critical option not understood",
         "Leave the option out (RFC 7252 §5.4.1).",
     ),
+    Reason.PROXYING_NOT_SUPPORTED: ErrorSpec(
+        "UNIMPLEMENTED", "5.05", "Not a proxy", "Leave Proxy-Uri and Proxy-Scheme out (RFC 7252 §5.10.2)."
+    ),
     Reason.PATH_NOT_FOUND: ErrorSpec("NOT_FOUND", "4.04", "No such resource", "Use POST /bs or POST /rd."),
     Reason.METHOD_NOT_ALLOWED: ErrorSpec("UNIMPLEMENTED", "4.05", "Method not allowed", "Use POST."),
     Reason.REQUEST_INCOMPLETE: ErrorSpec(
@@ -291,6 +298,18 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "API key is not valid",
         "Check the key, or have an administrator create another.",
     ),
+    Reason.CERTIFICATE_NOT_MAPPED: ErrorSpec(
+        "UNAUTHENTICATED",
+        "",
+        "client certificate stands for nobody",
+        "Have the operator map a URI of its subjectAltName (setting mtls_identities), or send an API key.",
+    ),
+    Reason.CERTIFICATE_AMBIGUOUS: ErrorSpec(
+        "UNAUTHENTICATED",
+        "",
+        "client certificate stands for several identities",
+        "Use a certificate with one mapped URI, or send an API key.",
+    ),
     Reason.PERMISSION_DENIED: ErrorSpec(
         "PERMISSION_DENIED",
         "",
@@ -340,6 +359,12 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
     ),
     Reason.OPERATION_UNFINISHED: ErrorSpec(
         "FAILED_PRECONDITION", "", "operation is not finished", "Cancel it first, or wait for its end."
+    ),
+    Reason.OPERATION_LIMIT_REACHED: ErrorSpec(
+        "RESOURCE_EXHAUSTED",
+        "",
+        "account has too many operations",
+        "Delete operations that are done, or wait until they are swept (setting operation_retention_days).",
     ),
     Reason.SHUTTING_DOWN: ErrorSpec("UNAVAILABLE", "5.00", "Server is shutting down", "Retry."),
     Reason.REVISION_COMPACTED: ErrorSpec(

@@ -43,6 +43,9 @@ COAP_BLOCK_SIZE = 1_024
 """Bytes per Block1 block that we offer; a device may negotiate down to 16."""
 COAP_BODY_MAX_BYTES = 16 * 1024
 """Bytes of a reassembled body that we accept from a peer."""
+COAP_TOKEN_MAX_BYTES = 64
+"""Bytes of a peer's token that we echo (RFC 8974): a full block beside it leaves 41 bytes for options under
+the suite that takes most of the MTU."""
 COAP_DEDUPLICATION_MAX = 512
 """Message IDs remembered per DTLS session."""
 COAP_PENDING_REQUESTS_MAX = 16
@@ -81,6 +84,8 @@ LIST_SCAN_MAX = 5_000
 """Rows looked at for one page of a filtered list: one that has met few matches by then ends early."""
 KEY_USE_INTERVAL_S = 60.0
 """Seconds between two writes of the times at which API keys were used: at most one write per key in each."""
+CREDENTIAL_CHECK_S = 0.5
+"""Seconds between two looks at the credentials of the streams that run: a revoked key ends its own within."""
 WATCH_POLL_S = 0.025
 """Seconds between two looks at the store's revision, of microseconds each: the most that a watch adds."""
 WATCH_SCAN = 1_000
@@ -115,6 +120,10 @@ BULK_JOBS_AT_ONCE = 2
 """Jobs that are worked on at the same time; others wait their turn."""
 BULK_RETRY_S = 1.0
 """Seconds after which a batch is tried again that the store could not take."""
+BULK_JOBS_SWEPT_AT_ONCE = 10
+"""Jobs forgotten in one transaction: one of 4 GiB has some 40,000 batches, which is tens of milliseconds."""
+BULK_SWEEP_INTERVAL_S = 60.0
+"""Seconds between two sweeps of jobs that were kept long enough."""
 OPERATION_WAIT_MAX_S = 300.0
 """Seconds for which WaitOperation waits at most."""
 

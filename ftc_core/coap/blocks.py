@@ -22,8 +22,8 @@ Block = BlockOption.BlockwiseTuple
 RESERVED_EXPONENT = 7
 """The one SZX that stands for no block size over UDP (RFC 7959 §2.2)."""
 
-ResourceKey = tuple[int, tuple[str, ...], tuple[str, ...]]
-"""What the blocks of one transfer have in common: method, Uri-Path, Uri-Query."""
+ResourceKey = tuple[int, tuple[str, ...], tuple[str, ...], tuple[bytes, ...]]
+"""What the blocks of one transfer share: method, Uri-Path, Uri-Query and Request-Tag (RFC 9175 §3.3)."""
 
 
 def size_exponent(size: int) -> int:
@@ -41,7 +41,9 @@ def block_size(exponent: int) -> int:
 
 def resource_key(request: Message) -> ResourceKey:
     """Names the transfer that a block of a request belongs to."""
-    return int(request.code or 0), request.opt.uri_path, request.opt.uri_query
+    options = request.opt
+    tags = tuple(tag.value for tag in options.get_option(OptionNumber.REQUEST_TAG) or ())
+    return int(request.code or 0), options.uri_path, options.uri_query, tags
 
 
 def copy_without(message: Message, *options: OptionNumber, payload: bytes) -> Message:

@@ -365,5 +365,4 @@ def _refusal(fault: BadMessageError, data: bytes, mid: int) -> bytes:
     """The reply to an unusable confirmable message: an error response to a request, else a Reset."""
     if fault.answer is None or not _is_request(data):
         return empty_message(Type.RST, mid)
-    token = data[HEADER_BYTES : HEADER_BYTES + (data[0] & 0x0F)]
-    return encode(error_response(fault.answer), Type.ACK, mid, token)
+    return encode(error_response(fault.answer), Type.ACK, mid, fault.token)

@@ -417,6 +417,19 @@ def test_bodies_for_several_resources_do_not_mix_and_the_oldest_gives_way() -> N
     assert peer.sent().code is Code.REQUEST_ENTITY_INCOMPLETE
 
 
+def test_bodies_for_one_resource_do_not_mix_if_their_request_tags_differ() -> None:
+    """RFC 9175 §3.3: blocks belong together only under the same Request-Tag, none being one of its values."""
+    peer = Peer()
+    bodies: dict[bytes, bytes] = {b"": BODY[:100], b"1": BODY[100:200], b"2": BODY[200:300]}
+    tagged = {tag: {"request_tag": [tag]} if tag else {} for tag in bodies}
+    for tag, body in bodies.items():
+        peer.ask(block1(0, True, 2, body[:64], **tagged[tag]))
+        assert peer.sent().code is Code.CONTINUE
+    for tag, body in reversed(bodies.items()):
+        peer.ask(block1(1, False, 2, body[64:], **tagged[tag]))
+        assert peer.request().message.payload == body
+
+
 def test_an_unfinished_body_is_forgotten_after_its_lifetime() -> None:
     peer = Peer()
     peer.ask(block1(0, True, 2, BODY[:64]))

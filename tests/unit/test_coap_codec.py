@@ -11,6 +11,7 @@ from aiocoap.numbers.types import Type
 
 from ftc_core.coap.codec import BadMessageError, decode, empty_message, encode
 from ftc_core.errors import Reason
+from ftc_core.limits import COAP_TOKEN_MAX_BYTES
 
 GET = b"\x40\x01\x00\x01"
 
@@ -38,9 +39,11 @@ def test_what_the_encoder_wrote_is_read_back_whole() -> None:
     [
         ("empty message with a token", b"\x41\x00\x00\x01\x01"),
         ("empty message", b"\x40\x00\x00\x01"),
-        ("token length 9", b"\x49\x01\x00\x01" + b"t" * 9),
-        ("extended token (RFC 8974), 13 bytes", b"\x4d\x01\x00\x01\x00" + b"t" * 13),
         ("token shorter than its length", b"\x44\x01\x00\x01tok"),
+        ("extended token shorter than its length", b"\x4d\x01\x00\x01\x00" + b"t" * 12),
+        ("length of the extended token cut off", b"\x4e\x01\x00\x01\x00"),
+        ("token length 15, which is reserved", b"\x4f\x01\x00\x01" + b"t" * 70),
+        ("token that no datagram of ours could echo", b"\x4e\x01\x00\x01\x02\xf4" + b"t" * 1025),
         ("reserved code class 1", b"\x40\x21\x00\x01"),
         ("reserved code class 6", b"\x40\xc1\x00\x01"),
         ("reserved code class 7", b"\x40\xe1\x00\x01"),
@@ -60,10 +63,32 @@ def test_a_message_format_error_has_no_answer_but_reset(rule: str, data: bytes) 
     assert caught.value.answer is None, rule
 
 
+@pytest.mark.parametrize("length", [0, 8, 9, 12, 13, 64, 268, 269, 270, 1_024])
+def test_a_token_of_any_length_survives_the_wire(length: int) -> None:
+    """TKL as RFC 8974 §2.1 extends it: 13 and 14 stand for one and two bytes of length behind the header."""
+    token = (bytes(range(256)) * 4)[:length]
+    data = encode(Message(code=Code.GET, uri_path=("rd",)), Type.CON, 7, token)
+    header = {13: b"\x4d\x01\x00\x07\x00", 268: b"\x4d\x01\x00\x07\xff", 269: b"\x4e\x01\x00\x07\x00\x00"}
+    assert data.startswith(header.get(length, b""))
+    assert data.endswith(token + b"\xb2rd")
+    if length <= COAP_TOKEN_MAX_BYTES:
+        assert decode(data).token == token
+    else:
+        with pytest.raises(BadMessageError, match="Token too long") as caught:
+            decode(data)
+        assert caught.value.token == token
+        assert caught.value.answer is not None
+        assert caught.value.answer.spec.coap == "4.00"  # §2.2.2: no reset, which would mean "not at all"
+
+
 @pytest.mark.parametrize(
     ("rule", "options"),
     [
         ("If-Match, which is not understood", b"\x10"),
+        ("If-None-Match, which is not understood", b"\x50"),
+        ("OSCORE (RFC 8613)", b"\x91\x09"),
+        ("Q-Block1 (RFC 9177)", b"\xd1\x06\x08"),
+        ("Q-Block2 (RFC 9177)", b"\xd1\x12\x08"),
         ("unknown critical 2049", b"\xe0\x06\xf4"),
         ("Uri-Path of 256 bytes", b"\xbd\xf3" + b"a" * 256),
         ("Block1 of 4 bytes", b"\xd4\x0e\x01\x00\x00\x00"),
@@ -79,7 +104,23 @@ def test_a_critical_option_that_is_not_understood_is_a_bad_option(rule: str, opt
 
 @pytest.mark.parametrize(
     ("rule", "options"),
+    [("Proxy-Uri", b"\xdc\x16coap://other"), ("Proxy-Scheme", b"\xd4\x1acoap")],
+)
+def test_a_request_to_a_proxy_is_told_that_this_is_none(rule: str, options: bytes) -> None:
+    """RFC 7252 §5.10.2 demands 5.05 here, though both options are critical and not understood."""
+    with pytest.raises(BadMessageError) as caught:
+        decode(GET + options)
+    assert caught.value.answer is not None, rule
+    assert caught.value.answer.spec.coap == "5.05"
+
+
+@pytest.mark.parametrize(
+    ("rule", "options"),
     [
+        ("Echo (RFC 9175)", b"\xd8\xefECHOECHO"),
+        ("No-Response (RFC 7967)", b"\xd1\xf5\x1a"),
+        ("Hop-Limit (RFC 8768)", b"\xd1\x03\x10"),
+        ("Request-Tag of 9 bytes (RFC 9175)", b"\xe9\x00\x17" + b"t" * 9),
         ("unknown elective 2050", b"\xe1\x06\xf5x"),
         ("Content-Format of 3 bytes", b"\xc3\x01\x00\x00"),
         ("Location-Path that is not UTF-8", b"\x82\xff\xfe"),
@@ -93,6 +134,12 @@ def test_an_elective_option_that_is_not_understood_is_left_out(rule: str, option
 
 def test_a_repeated_elective_option_counts_once() -> None:
     assert decode(GET + b"\xc1\x28\x01\x2a").opt.content_format == 40
+
+
+def test_observe_and_request_tag_are_understood() -> None:
+    options = decode(GET + b"\x61\x00" + b"\xe2\x00\x11ab" + b"\x02cd").opt
+    assert options.observe == 0
+    assert [tag.value for tag in options.get_option(OptionNumber.REQUEST_TAG)] == [b"ab", b"cd"]
 
 
 def test_text_that_is_not_utf8_names_its_query_parameter() -> None:

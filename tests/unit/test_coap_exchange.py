@@ -511,6 +511,29 @@ def test_an_unknown_critical_option_is_a_bad_option_for_a_request() -> None:
     assert events(exchanges) == []
 
 
+@pytest.mark.parametrize("length", [9, 13, 64])
+def test_an_extended_token_is_echoed_in_acknowledgement_and_separate_response(length: int) -> None:
+    """RFC 8974 §2.1."""
+    exchanges, token = layer(), bytes(range(length))
+    for mid, answer_after in ((7, 0.1), (8, 1.0)):
+        exchanges.receive_datagram(from_peer(get("a"), Type.CON, mid, token), NOW)
+        event = request_event(exchanges)
+        exchanges.handle_timer(NOW + answer_after)
+        exchanges.send_response(event.exchange, changed(b"x"), NOW + answer_after)
+        answer = decode(exchanges.datagrams_to_send()[-1])
+        assert (answer.token, answer.payload) == (token, b"x")
+
+
+def test_a_token_too_long_to_be_kept_is_a_bad_request_and_one_too_long_to_be_echoed_is_reset() -> None:
+    exchanges = layer()
+    exchanges.receive_datagram(from_peer(get("a"), Type.CON, 7, bytes(500)), NOW)
+    (data,) = exchanges.datagrams_to_send()
+    assert data == encode(Message(code=Code.BAD_REQUEST, payload=b"Token too long"), Type.ACK, 7, bytes(500))
+    exchanges.receive_datagram(from_peer(get("a"), Type.CON, 8, bytes(1_100)), NOW)
+    assert exchanges.datagrams_to_send() == [empty_message(Type.RST, 8)]
+    assert events(exchanges) == []
+
+
 def test_an_unknown_critical_option_rejects_a_response() -> None:
     exchanges = layer()
     _, request = asking(exchanges)
