@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import grpc
@@ -15,11 +15,20 @@ import structlog
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc.authorization import OPEN_METHODS
 from ftc_grpc.caller import caller_or_none
-from ftc_grpc.interceptors.wrapping import Context, Continuation, Handler, Interceptor, wrap
+from ftc_grpc.interceptors.wrapping import (
+    Behaviour,
+    Context,
+    Continuation,
+    Handler,
+    WrappingInterceptor,
+)
 
 __all__ = ["CallLogInterceptor", "CallObserver", "CallRecord", "log_call"]
 
 _log = structlog.get_logger(__name__)
+
+_ARRIVED: ContextVar[float] = ContextVar("arrived")
+"""When the present RPC came: gRPC runs each in a task, hence a context, of its own."""
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,28 +59,29 @@ def log_call(record: CallRecord) -> None:
     level("rpc", **msgspec.structs.asdict(record))
 
 
-class CallLogInterceptor(Interceptor):
+class CallLogInterceptor(WrappingInterceptor):
     """Tells each observer of each RPC once it has ended, also of those that authentication refuses."""
 
     def __init__(self, observers: Sequence[CallObserver]) -> None:
+        super().__init__()
         self._observers = tuple(observers)
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        """See the class."""
-        method = handler_call_details.method
-        started = time.perf_counter()
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        """Note when the call came: what is done before its method begins counts, too."""
+        _ARRIVED.set(time.perf_counter())
+        return await super().intercept_service(continuation, handler_call_details)
 
-        @asynccontextmanager
-        async def observed(request: Any, context: Context) -> AsyncIterator[None]:
+    def around(self, method: str, behaviour: Behaviour) -> Behaviour:
+        """See the class."""
+
+        async def observed(request: Any, context: Context) -> Any:
             outcome = Reason.INTERNAL_10.value
             try:
-                yield
+                answer = await behaviour(request, context)
                 outcome = "OK"
+                return answer
             except FtcError as error:
                 outcome = error.reason.value
                 raise
@@ -79,9 +89,9 @@ class CallLogInterceptor(Interceptor):
                 outcome = "CANCELLED"
                 raise
             finally:
-                self._tell(method, outcome, time.perf_counter() - started, context.peer())
+                self._tell(method, outcome, time.perf_counter() - _ARRIVED.get(), context.peer())
 
-        return wrap(handler, observed)
+        return observed
 
     def _tell(self, method: str, outcome: str, seconds: float, peer: str) -> None:
         caller = caller_or_none()

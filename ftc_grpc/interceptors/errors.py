@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
-import grpc
 import structlog
 from google.protobuf.message import Message
 from grpc import aio
 
 from ftc_core.errors import FtcError, Reason
-from ftc_grpc.interceptors.wrapping import Context, Continuation, Handler, Interceptor, wrap
+from ftc_grpc.interceptors.wrapping import Behaviour, Context, WrappingInterceptor
 from ftc_grpc.status import STATUS_DETAILS_KEY, status_code, to_status
 
 __all__ = ["ErrorInterceptor"]
@@ -20,22 +17,15 @@ __all__ = ["ErrorInterceptor"]
 _log = structlog.get_logger(__name__)
 
 
-class ErrorInterceptor(Interceptor):
+class ErrorInterceptor(WrappingInterceptor):
     """Turns FtcError into its status, and anything unforeseen into INTERNAL_10 with a logged traceback."""
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
+    def around(self, method: str, behaviour: Behaviour) -> Behaviour:
         """See the class."""
-        method = handler_call_details.method
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
 
-        @asynccontextmanager
-        async def funnel(request: Any, context: Context) -> AsyncIterator[None]:
+        async def funnel(request: Any, context: Context) -> Any:
             try:
-                yield
+                return await behaviour(request, context)
             except aio.AbortError:
                 raise  # the status is sent already
             except FtcError as error:
@@ -44,7 +34,7 @@ class ErrorInterceptor(Interceptor):
                 _log.error("unexpected error", method=method, exc_info=error)
                 await _abort(context, FtcError(Reason.INTERNAL_10), "")
 
-        return wrap(handler, funnel)
+        return funnel
 
 
 def _resource_of(request: object) -> str:
