@@ -1,7 +1,7 @@
 """Logging: structlog and the standard library through one chain, to standard error, as text or as JSON lines.
 
-Our own lines are rendered and written by structlog alone, since a busy API writes one for each call; what other
-libraries log comes through a handler of the standard library, with the same processors.
+Our own lines are rendered and written by structlog alone, since a busy API writes one for each call; what
+other libraries log comes through a handler of the standard library, with the same processors.
 
 No secret is ever written: values under the names below are replaced, and so is every bytes value, since
 keys, credentials and payloads are bytes here (an identifier is formatted before it is logged).
