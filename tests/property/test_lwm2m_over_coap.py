@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from itertools import count
 from random import Random
+from types import MappingProxyType
 
 import pytest
 
@@ -49,8 +51,20 @@ OWN = SecurityInstance(
 class World:
     """Server and device, and datagrams under way between them."""
 
-    def __init__(self, seed: int, *, loss: float, block_size: int, claim_s: float) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        loss: float,
+        block_size: int,
+        claim_s: float,
+        again: Mapping[int, float] = MappingProxyType({}),
+    ) -> None:
+        """`again` says after how many seconds a second copy of a datagram, by its number, arrives."""
         self.random = Random(seed)
+        self.again = again
+        self.datagrams = 0
+        self.claims = 0
         self.loss = loss
         self.claim_s = claim_s
         self.now = 0.0
@@ -102,6 +116,9 @@ class World:
                 self.feed(name, event)
             (self.perform_server if name == "server" else self.perform_device)()
             for datagram in self.coap[name].datagrams_to_send():
+                if self.datagrams in self.again:
+                    self.later(self.again[self.datagrams], peer, datagram)
+                self.datagrams += 1
                 for _ in range(1 + (self.random.random() < self.loss)):  # as many duplicates as losses
                     if self.random.random() >= self.loss:
                         self.later(self.random.uniform(0.01, 0.5 if self.loss else 0.01), peer, datagram)
@@ -131,6 +148,7 @@ class World:
                 case Cancel():
                     coap.cancel(effect.exchange, self.now)
                 case Claim():
+                    self.claims += 1
                     self.later(self.claim_s, "claim")
                 case Completed() | Failed():
                     self.ended = effect
@@ -161,6 +179,27 @@ def test_over_a_good_network_every_block_size_goes_through(block_size: int, clai
     assert isinstance(world.ended, Completed)
     assert isinstance(world.outcome, Succeeded)
     assert world.outcome.outcome.lwm2m == GRANT.lwm2m_security()
+
+
+@pytest.mark.parametrize("again_after_s", [0.005, 0.012, 0.025, 0.08])
+@pytest.mark.parametrize("claim_s", [0.005, 0.7], ids=["answer in the ACK", "separate answer"])
+def test_a_second_copy_of_any_one_message_changes_nothing(again_after_s: float, claim_s: float) -> None:
+    """RFC 7252 §4.5. DTLS would drop the copy of a record: here, above it, a copy is a retransmission."""
+
+    def bootstrap(again: Mapping[int, float]) -> tuple[World, list[tuple[str, str]]]:
+        world = World(1, loss=0.0, block_size=64, claim_s=claim_s, again=again)
+        world.run()
+        assert isinstance(world.ended, Completed), again
+        assert isinstance(world.outcome, Succeeded), again
+        assert world.outcome.outcome.lwm2m == GRANT.lwm2m_security(), again
+        return world, [(step.name, step.code) for step in world.outcome.steps]
+
+    whole, steps = bootstrap({})
+    assert whole.datagrams >= 30
+    for number in range(whole.datagrams):
+        world, steps_again = bootstrap({number: again_after_s})
+        assert steps_again == steps, number
+        assert world.claims == 1, number
 
 
 def terrible(seed: int) -> World:

@@ -1,0 +1,138 @@
+"""One whole onboarding, handshakes included, over a network that does something to each datagram in turn.
+
+Both cores of the product in simulated time (`onboarding_world`): every case is a device of its own, and all
+cases of a test run side by side, since OpenSSL's retransmissions wait for the real clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from math import inf
+from typing import TypedDict
+
+import pytest
+
+from ftc_core.device.client import Succeeded
+from ftc_core.device.registration import OperationDone
+from ftc_core.domain.device import DeviceState
+from tests.onboarding_world import Site, World, together
+
+
+class Habits(TypedDict, total=False):
+    """What of a `World` depends on the device and its server."""
+
+    block_size: int
+    commit_s: float
+    answer_delay_s: float
+
+
+DEVICES: Mapping[str, Habits] = {
+    "plain": {},
+    "small blocks, separate responses": {"block_size": 256, "commit_s": 0.7, "answer_delay_s": 0.6},
+}
+"""With the second, both sides acknowledge first and answer later (RFC 7252 §5.2.2), and the device asks for
+smaller blocks with its first 2.31 (RFC 7959 §2.3)."""
+
+SWAP_S, AFTER_RETRANSMISSION_S = 0.05, 4.0
+"""Later than its successor on a path of 20 ms; later than the first retransmission of DTLS and CoAP alike."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with closing(Site(tmp_path_factory.mktemp("site"))) as made:
+        yield made
+
+
+def each_in_turn(site: Site, change: Sequence[float]) -> dict[str, World]:
+    """Whole onboardings, each with the datagram of another number delivered as `change` says, all ended."""
+    worlds = {}
+    for device, habits in DEVICES.items():
+        whole = World(site, **habits)
+        together([whole.onboard()])
+        assert whole.datagrams >= 30
+        for number in range(whole.datagrams):
+            worlds[f"{device}, datagram {number}"] = World(site, fate={number: change}, **habits)
+    together(world.onboard() for world in worlds.values())
+    return worlds
+
+
+def check(worlds: Mapping[str, World]) -> None:
+    """Each device was claimed once, bootstrapped in one attempt, and registered."""
+    for case, world in worlds.items():
+        assert isinstance(world.bootstrapped, Succeeded), (case, world.bootstrapped)
+        assert isinstance(world.registered, OperationDone), (case, world.registered)
+        device = world.stored()
+        assert device.state is DeviceState.REGISTERED, case
+        assert device.bootstrapped_at is not None, case
+        assert world.claims() == 1, case
+        assert world.counts.claims == {"first": 1}, case
+        assert world.counts.ended == {("completed", ""): 1}, case
+
+
+def test_the_loss_of_any_one_datagram_is_made_good(site: Site) -> None:
+    check(each_in_turn(site, ()))
+
+
+@pytest.mark.parametrize("again_after_s", [0.0, AFTER_RETRANSMISSION_S])
+def test_a_second_copy_of_any_one_datagram_changes_nothing(site: Site, again_after_s: float) -> None:
+    check(each_in_turn(site, (0.0, again_after_s)))
+
+
+@pytest.mark.parametrize("late_s", [SWAP_S, AFTER_RETRANSMISSION_S])
+def test_any_one_datagram_may_be_overtaken(site: Site, late_s: float) -> None:
+    check(each_in_turn(site, (late_s,)))
+
+
+@pytest.mark.parametrize("same_port", [False, True], ids=["new port", "same port, no close_notify"])
+@pytest.mark.parametrize("power_off_after_s", [inf, 1.0], ids=["after a success", "amid the writes"])
+def test_a_device_that_bootstraps_again_within_a_minute_may_use_the_same_message_ids(
+    site: Site, same_port: bool, power_off_after_s: float
+) -> None:
+    """EXCHANGE_LIFETIME is 247 s, but message IDs are remembered per association, not per address."""
+    world = World(site, answer_delay_s=0.4)
+    together([world.bootstrap(power_off_after_s=power_off_after_s)])
+    assert isinstance(world.bootstrapped, Succeeded) == (power_off_after_s == inf)
+    assert world.counts.credentials == 1
+    together([world.pass_time(30.0)])
+    started = world.now
+    together([world.bootstrap(same_port=same_port)])
+    assert isinstance(world.bootstrapped, Succeeded)
+    assert world.now - started < 3.0  # an answer from another conversation would have cost a retransmission
+    assert world.claims() == 1
+    assert world.counts.claims == {"first": 1, "again": 1}
+    together([world.register()])
+    assert isinstance(world.registered, OperationDone)
+
+
+@pytest.mark.parametrize("block_size", [16, 32, 64, 128, 256, 512, 1024])
+def test_a_device_takes_the_writes_in_blocks_of_its_own_size(site: Site, block_size: int) -> None:
+    world = World(site, block_size=block_size)
+    together([world.onboard()])
+    check({f"{block_size}-byte blocks": world})
+
+
+# --- round trips -----------------------------------------------------------------------------------------
+
+HANDSHAKE = 3
+"""ClientHello and cookie, ClientHello and certificates, certificate and Finished (RFC 6347 §4.2.4)."""
+
+
+def test_a_bootstrap_takes_10_round_trips_and_a_registration_4(site: Site) -> None:
+    """docs/performance.md states these numbers. Time stands still but for the path of 50 ms one way.
+
+    Handshake 3; Bootstrap-Request 1, whose answer has the first write right behind it; then one each for
+    Delete, the two blocks of /0/0, /1/0, /0/1 and Finish, the last of which ends with the ACK of its answer.
+    """
+    world = World(site, one_way_s=0.05, commit_s=0.0)
+    started = world.now
+    together([world.bootstrap()])
+    assert isinstance(world.bootstrapped, Succeeded)
+    steps = [step.name for step in world.bootstrapped.steps]
+    requests_of_ours = len(steps) - 1 + 1  # without the device's own; /0/0 takes a second block
+    assert (world.now - started) / 0.1 == pytest.approx(HANDSHAKE + 1 + requests_of_ours)
+    assert HANDSHAKE + 1 + requests_of_ours == 10
+    started = world.now
+    together([world.register()])
+    assert isinstance(world.registered, OperationDone)
+    assert (world.now - started) / 0.1 == pytest.approx(HANDSHAKE + 1)
