@@ -12,7 +12,7 @@ from ftc_core.application.watch import compact_events
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
 from ftc_core.errors import FtcError
-from ftc_core.limits import EVENTS_COMPACTION_INTERVAL_S, KEY_USE_INTERVAL_S
+from ftc_core.limits import COMMIT_PACE_S, EVENTS_COMPACTION_INTERVAL_S, KEY_USE_INTERVAL_S
 from ftc_core.listen import ANY_HOST, ListenAddress
 from ftc_core.observability.metrics import observe_commit
 from ftc_core.storage.async_commit import AsyncCommit
@@ -21,6 +21,7 @@ from ftc_core.storage.group_commit import GroupCommit
 from ftc_grpc.expiry import sweep_forever
 from ftc_grpc.interceptors.call_log import log_call
 from ftc_grpc.interceptors.call_metrics import observe_call
+from ftc_grpc.mutual_tls import MutualTls
 from ftc_grpc.periodic import repeat_forever
 from ftc_grpc.server import ApiServer
 
@@ -36,7 +37,9 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
     directory = DataDirectory.open(settings.data_dir)
     identity = directory.server_identity("grpc")
     store = open_store(settings.store_url)
-    commit = GroupCommit(store, max_batch=settings.commit_batch, observer=observe_commit)
+    commit = GroupCommit(
+        store, max_batch=settings.commit_batch, pace_s=COMMIT_PACE_S, observer=observe_commit
+    )
     try:
         context = ApplicationContext(
             store=store,
@@ -49,9 +52,17 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
             private_key_pem=identity.private_key_pem,
             observers=(log_call, observe_call),
             bulk_directory=directory.bulk,
+            mutual_tls=MutualTls.from_settings(settings),
         )
-        port = await server.start(_address(settings.grpc_listen))
-        ready(Ready(addresses=(str(ListenAddress(settings.grpc_listen.host, port)),)))
+        listen = [each for each in (settings.grpc_listen, settings.mtls_listen) if each is not None]
+        ports = await server.start(*map(_address, listen))
+        ready(
+            Ready(
+                addresses=tuple(
+                    str(ListenAddress(each.host, port)) for each, port in zip(listen, ports, strict=True)
+                )
+            )
+        )
         record_uses = functools.partial(server.key_uses.record, context)
         compact = functools.partial(compact_events, context)
         chores = [

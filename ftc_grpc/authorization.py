@@ -42,6 +42,14 @@ REQUIRED_ROLE: Mapping[str, Role] = {
     "/ftc.v1.DeviceService/GetDevice": Role.READER,
     "/ftc.v1.DeviceService/ListDevices": Role.READER,
     "/ftc.v1.DeviceService/WatchDevices": Role.READER,
+    # The connections of every account.
+    "/grpc.channelz.v1.Channelz/GetTopChannels": Role.OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetServers": Role.OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetServer": Role.OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetServerSockets": Role.OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetChannel": Role.OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetSubchannel": Role.OPERATOR,
+    "/grpc.channelz.v1.Channelz/GetSocket": Role.OPERATOR,
 }
 """The least role that each method needs. Below OPERATOR it holds in the caller's own account only."""
 
@@ -55,7 +63,7 @@ OPEN_METHODS = frozenset(
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     }
 )
-"""Methods that need no key."""
+"""Methods that need neither key nor mapped certificate."""
 
 _RANK = {Role.READER: 1, Role.ADMIN: 2, Role.OPERATOR: 3}
 

@@ -9,7 +9,14 @@ from ftc_core.domain.account import Role
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc.resource_names import ACCOUNT, NamePattern
 
-__all__ = ["caller_or_none", "current_caller", "named_resource", "parent_account", "set_caller"]
+__all__ = [
+    "caller_or_none",
+    "current_caller",
+    "named_resource",
+    "own_account",
+    "parent_account",
+    "set_caller",
+]
 
 _CALLER: ContextVar[Principal] = ContextVar("caller")
 
@@ -29,14 +36,28 @@ def caller_or_none() -> Principal | None:
     return _CALLER.get(None)
 
 
+def own_account(*, field: str) -> str:
+    """The ID of the caller's own account, for a request that leaves `field` empty.
+
+    Raises FtcError FIELD_REQUIRED if he has none: an operator whose certificate is mapped to no account.
+    """
+    account_id = current_caller().account_id
+    if not account_id:
+        raise FtcError(
+            Reason.FIELD_REQUIRED, f"{field} is required: the caller has no account of his own", field=field
+        )
+    return account_id
+
+
 def parent_account(parent: str) -> str:
     """The ID of the account that `parent` names; the caller's own if it is empty.
 
-    Raises FtcError RESOURCE_NAME_INVALID; RESOURCE_NOT_FOUND if it is not the caller's to see.
+    Raises FtcError RESOURCE_NAME_INVALID; RESOURCE_NOT_FOUND if it is not the caller's to see; FIELD_REQUIRED
+    if it is empty and the caller has no account of his own.
     """
     caller = current_caller()
     if not parent:
-        return caller.account_id
+        return own_account(field="parent")
     (account_id,) = ACCOUNT.parse(parent, field="parent")
     _check_sight(caller, account_id)
     return account_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -20,7 +21,7 @@ from ftc_grpc._gen.ftc.v1.device_service_pb2_grpc import DeviceServiceStub
 from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2_grpc import TrustedCertificateServiceStub
 from ftc_grpc.status import ERROR_DOMAIN
 
-__all__ = ["CALL_TIMEOUT_S", "ApiClient", "error_of"]
+__all__ = ["CALL_TIMEOUT_S", "ApiClient", "ClientCertificate", "error_of"]
 
 CALL_TIMEOUT_S = 30.0
 """Seconds for one call, connecting included."""
@@ -45,24 +46,47 @@ ListRequestT = TypeVar("ListRequestT", bound=ListRequest)
 ListResponseT = TypeVar("ListResponseT", bound=ListResponse)
 
 
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What a client shows to the API's mTLS port: certificate (with intermediates, if any) and key, PEM."""
+
+    certificate_pem: bytes
+    private_key_pem: bytes = field(repr=False)
+
+
 class ApiClient:
     """One connection; thread-safe, blocking. Use it as a context manager, or `close` it.
 
-    `endpoint` is host:port, `ca_pem` the CA of the server's certificate, `api_key` the whole key
-    (`ftc_…`). Make calls through `call` and `pages`, with the methods of the stubs below::
+    `endpoint` is host:port, `ca_pem` the CA of the server's certificate. The caller is known by `api_key`,
+    the whole key (`ftc_…`), or by `certificate`; where there are both, the key decides. Make calls through
+    `call` and `pages`, with the methods of the stubs below::
 
         with ApiClient("localhost:50051", api_key=key, ca_pem=pem) as api:
             device = api.call(api.devices.GetDevice, GetDeviceRequest(name=name))
     """
 
     def __init__(
-        self, endpoint: str, *, api_key: str, ca_pem: bytes, timeout_s: float = CALL_TIMEOUT_S
+        self,
+        endpoint: str,
+        *,
+        ca_pem: bytes,
+        api_key: str | None = None,
+        certificate: ClientCertificate | None = None,
+        timeout_s: float = CALL_TIMEOUT_S,
     ) -> None:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
-        credentials = grpc.composite_channel_credentials(
-            grpc.ssl_channel_credentials(ca_pem), grpc.access_token_call_credentials(api_key)
+        credentials = (
+            grpc.ssl_channel_credentials(ca_pem)
+            if certificate is None
+            else grpc.ssl_channel_credentials(
+                ca_pem, certificate.private_key_pem, certificate.certificate_pem
+            )
         )
+        if api_key is not None:
+            credentials = grpc.composite_channel_credentials(
+                credentials, grpc.access_token_call_credentials(api_key)
+            )
         self._channel = grpc.secure_channel(
             endpoint, credentials, options=[("grpc.max_receive_message_length", RPC_MESSAGE_MAX_BYTES)]
         )

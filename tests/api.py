@@ -5,28 +5,33 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
 import pytest
+from cryptography import x509
 
 from ftc_core.application import accounts, api_keys
 from ftc_core.application.authentication import BootstrappedOperator, Principal, bootstrap_operator
 from ftc_core.application.context import ApplicationContext, WriteOptions, utc_now
+from ftc_core.client_identity import ClientIdentity
 from ftc_core.credentials.pki import create_authority, create_server_identity
 from ftc_core.domain.account import Account, Role
 from ftc_core.errors import FtcError
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.group_commit import GroupCommit
-from ftc_grpc.client import ApiClient
+from ftc_grpc.client import ApiClient, ClientCertificate
 from ftc_grpc.interceptors.call_log import CallRecord
+from ftc_grpc.mutual_tls import MutualTls
 from ftc_grpc.server import ApiServer
 from ftc_grpc.status import status_code
+from tests.certificates import Manufacturer
 
 __all__ = ["Tenant", "TestApi", "running_api"]
 
@@ -66,20 +71,25 @@ class TestApi:
         self.ca_pem = authority.certificate_pem
         self.records: list[CallRecord] = []
         self._clients: list[ApiClient] = []
+        self.client_ca = Manufacturer("Client CA")
+        self.identities: dict[str, ClientIdentity] = {}
         self.bulk_directory = directory / "bulk"
-        self.server, port = self.run(self._serve(identity.certificate_pem, identity.private_key_pem))
-        self.endpoint = f"127.0.0.1:{port}"
+        self.server, ports = self.run(self._serve(identity.certificate_pem, identity.private_key_pem))
+        self.endpoint, self.mtls_endpoint = (f"127.0.0.1:{port}" for port in ports)
         self.operator: BootstrappedOperator = self.run(bootstrap_operator(self.context))
 
-    async def _serve(self, certificate_pem: bytes, private_key_pem: bytes) -> tuple[ApiServer, int]:
+    async def _serve(
+        self, certificate_pem: bytes, private_key_pem: bytes
+    ) -> tuple[ApiServer, tuple[int, ...]]:
         server = ApiServer(
             self.context,
             certificate_pem=certificate_pem,
             private_key_pem=private_key_pem,
             bulk_directory=self.bulk_directory,
+            mutual_tls=MutualTls(self.client_ca.pem, self.identities),
             observers=[self.records.append],
         )
-        return server, await server.start("127.0.0.1:0")
+        return server, await server.start("127.0.0.1:0", "127.0.0.1:0")
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine, run on the API's event loop."""
@@ -88,6 +98,29 @@ class TestApi:
     def client(self, api_key: str | None = None) -> ApiClient:
         """A client with this key, the operator's if none is given."""
         client = ApiClient(self.endpoint, api_key=api_key or self.operator.secret, ca_pem=self.ca_pem)
+        self._clients.append(client)
+        return client
+
+    def map(self, uri: str, role: Role, account_id: str = "") -> str:
+        """Add an identity to the table; gives its URI."""
+        self.identities[uri] = ClientIdentity(uri=uri, role=role.value, account=account_id)
+        return uri
+
+    def certificate(
+        self, *uris: str, dns: Sequence[str] = (), ca: Manufacturer | None = None
+    ) -> ClientCertificate:
+        """A client certificate with these names, from the CA of clients unless another is given."""
+        names = [x509.UniformResourceIdentifier(uri) for uri in uris]
+        hosts = [x509.DNSName(name) for name in dns]
+        other = x509.IPAddress(IPv4Address("127.0.0.1"))
+        credential = (ca or self.client_ca).device(
+            "client", extensions=[x509.SubjectAlternativeName([*hosts, other, *names])]
+        )
+        return ClientCertificate(credential.pem, credential.key_pem)
+
+    def certified(self, certificate: ClientCertificate | None, api_key: str | None = None) -> ApiClient:
+        """A client of the port that demands certificates."""
+        client = ApiClient(self.mtls_endpoint, ca_pem=self.ca_pem, api_key=api_key, certificate=certificate)
         self._clients.append(client)
         return client
 

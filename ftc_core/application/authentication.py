@@ -1,6 +1,6 @@
-"""API keys: making them, storing only a keyed hash, and recognising their bearer.
+"""Who calls: the bearer of an API key, or of a client certificate.
 
-A key is `ftc_<key id>_<secret>`: the ID finds the record, the secret (256 random bits in hex) proves the
+An API key is `ftc_<key id>_<secret>`: the ID finds the record, the secret (256 random bits in hex) proves the
 bearer. What is stored is HMAC-SHA-256 of the secret under a pepper that lies outside the store, so a stolen
 store or backup gives no key. A fast hash is right here: there is nothing to guess in 256 random bits.
 """
@@ -11,21 +11,26 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import msgspec
 
 from ftc_core.application.context import ApplicationContext
+from ftc_core.client_identity import ClientIdentity
 from ftc_core.domain.account import Account, ApiKey, Role
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.port import CreateAccount, CreateApiKey, Submission
+from ftc_core.storage.port import CreateAccount, CreateApiKey, Submission, View
 
 __all__ = [
     "BootstrappedOperator",
     "Principal",
     "authenticate",
     "bootstrap_operator",
+    "check_standing",
     "format_api_key",
     "hash_secret",
+    "identify",
     "new_secret",
 ]
 
@@ -38,11 +43,21 @@ _UNKNOWN_KEY_HASH = bytes(32)
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who calls: the key's account, its role, and the key itself."""
+    """Who calls, for which account, in which role: by an API key, or by a certificate with `uri`.
+
+    `key_id` is "" for a certificate, and `uri` for a key. Only an operator with a certificate may have no
+    account of his own; `account_id` is "" then.
+    """
 
     account_id: str
     role: Role
-    key_id: str
+    key_id: str = ""
+    uri: str = ""
+
+    @property
+    def id(self) -> str:
+        """The key's ID or the certificate's URI, for records of who did something."""
+        return self.key_id or self.uri
 
 
 class BootstrappedOperator(msgspec.Struct, frozen=True):
@@ -82,9 +97,52 @@ async def authenticate(context: ApplicationContext, presented: str) -> Principal
         key = view.get_api_key(key_id)
     expected = key.secret_hash if key is not None else _UNKNOWN_KEY_HASH
     matches = hmac.compare_digest(hash_secret(secret, context.pepper), expected)
-    if key is None or not matches or (key.expires_at is not None and key.expires_at <= context.now()):
+    if key is None or not matches or _has_expired(key, context.now()):
         raise FtcError(Reason.CREDENTIALS_INVALID)
     return Principal(key.account_id, key.role, key.id)
+
+
+async def identify(
+    context: ApplicationContext, identities: Mapping[str, ClientIdentity], uris: Iterable[str]
+) -> Principal:
+    """The bearer of a verified client certificate with `uris`; `identities` is the table, by URI.
+
+    Raises FtcError CERTIFICATE_NOT_MAPPED if no URI is in the table or its account does not exist;
+    CERTIFICATE_AMBIGUOUS if several are: the order in a certificate must not decide who calls.
+    """
+    mapped = sorted(identities.keys() & set(uris))
+    if not mapped:
+        raise FtcError(Reason.CERTIFICATE_NOT_MAPPED)
+    if len(mapped) > 1:
+        raise FtcError(
+            Reason.CERTIFICATE_AMBIGUOUS,
+            f"client certificate stands for several identities: {', '.join(mapped)}",
+        )
+    identity = identities[mapped[0]]
+    caller = Principal(identity.account, Role(identity.role), uri=identity.uri)
+    with context.store.view() as view:
+        check_standing(view, caller, context.now())
+    return caller
+
+
+def check_standing(view: View, caller: Principal, now: datetime) -> None:
+    """That what `caller` was recognised by still holds.
+
+    Raises FtcError CREDENTIALS_INVALID once his key is revoked or has expired, CERTIFICATE_NOT_MAPPED once
+    the account of his certificate is gone. A suspended account keeps its callers: only claims are refused.
+    """
+    if caller.key_id:
+        key = view.get_api_key(caller.key_id)
+        if key is None or _has_expired(key, now):
+            raise FtcError(Reason.CREDENTIALS_INVALID, "API key is revoked or has expired")
+    elif caller.account_id and view.get_account(caller.account_id) is None:
+        raise FtcError(
+            Reason.CERTIFICATE_NOT_MAPPED, f"client certificate stands for nobody: no account of {caller.uri}"
+        )
+
+
+def _has_expired(key: ApiKey, now: datetime) -> bool:
+    return key.expires_at is not None and key.expires_at <= now
 
 
 async def bootstrap_operator(context: ApplicationContext) -> BootstrappedOperator:

@@ -11,7 +11,7 @@ from ftc_core.application.ca_upload import read_ca
 from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
 from ftc_core.application.fields import check_description, check_display_name
 from ftc_core.application.filtering import parse_filter
-from ftc_core.application.listing import Page, PageRequest, read_page
+from ftc_core.application.listing import Page, PageRequest, Source, read_page
 from ftc_core.domain.certificate import (
     CertificateService,
     CertificateStatus,
@@ -111,7 +111,7 @@ async def create_trusted_certificate(
         issuer=ca.issuer,
         not_before=ca.not_before,
         not_after=ca.not_after,
-        owner_id=caller.key_id,
+        owner_id=caller.id,
         created_at=now,
         updated_at=now,
     )
@@ -192,8 +192,10 @@ async def list_trusted_certificates(
         require_account(view, account_id)
         return read_page(
             page,
-            lambda after, limit: view.list_trusted_certificates(
-                account_id, after=after, limit=limit, descending=page.descending
+            Source(
+                lambda after, limit: view.list_trusted_certificates(
+                    account_id, after=after, limit=limit, descending=page.descending
+                )
             ),
             lambda: view.count_trusted_certificates(account_id),
             wanted,

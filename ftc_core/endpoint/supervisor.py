@@ -50,6 +50,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: tuple[str, ...]
     lwm2m: tuple[str, ...]
     grpc: tuple[str, ...]
+    mtls: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     processes: dict[str, int]
 
@@ -148,6 +149,7 @@ class Supervisor:
                 bootstrap=endpoints.bootstrap,
                 lwm2m=endpoints.lwm2m,
                 grpc=endpoints.grpc,
+                mtls=endpoints.mtls,
                 metrics=endpoints.metrics,
                 workers=self._settings.workers,
             )
@@ -232,9 +234,10 @@ class Supervisor:
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        # The API binds its port itself: also where the settings say 0, its successor must be where it was.
-        (address,) = self._api.ready.addresses
-        settings = msgspec.structs.replace(self._api.spec.settings, grpc_listen=ListenAddress.parse(address))
+        # The API binds its ports itself: also where the settings say 0, its successor must be where it was.
+        names = ("grpc_listen", "mtls_listen")  # the second only if it is set
+        bound = map(ListenAddress.parse, self._api.ready.addresses)
+        settings = msgspec.structs.replace(self._api.spec.settings, **dict(zip(names, bound, strict=False)))
         self._api.spec = msgspec.structs.replace(self._api.spec, settings=settings)
 
     def _publish(self) -> Endpoints:
@@ -243,7 +246,8 @@ class Supervisor:
             pid=os.getpid(),
             bootstrap=_names(self._bootstrap[:: self._settings.workers]),
             lwm2m=_names(self._lwm2m),
-            grpc=self._api.ready.addresses,
+            grpc=self._api.ready.addresses[:1],
+            mtls=self._api.ready.addresses[1:],
             metrics=self._http.addresses,
             processes={child.spec.name: child.process.pid for child in self._children if child.process},
         )

@@ -12,7 +12,7 @@ from ftc_grpc.authorization import REQUIRED_ROLE, authorize
 from ftc_grpc.caller import set_caller
 from ftc_grpc.interceptors.wrapping import Continuation, Handler, Interceptor, refusing
 
-__all__ = ["AuthenticationInterceptor"]
+__all__ = ["AuthenticationInterceptor", "has_authorization"]
 
 _HEADER = "authorization"
 _SCHEME = "bearer"
@@ -45,8 +45,17 @@ class AuthenticationInterceptor(Interceptor):
         return await continuation(handler_call_details)
 
 
+def has_authorization(call: grpc.HandlerCallDetails) -> bool:
+    """Whether the caller sends an API key, or something else in its place."""
+    return bool(_authorizations(call))
+
+
+def _authorizations(call: grpc.HandlerCallDetails) -> list[str | bytes]:
+    return [value for key, value in call.invocation_metadata or () if key == _HEADER]
+
+
 def _bearer_token(call: grpc.HandlerCallDetails) -> str:
-    values = [value for key, value in call.invocation_metadata or () if key == _HEADER]
+    values = _authorizations(call)
     if not values:
         raise FtcError(Reason.CREDENTIALS_MISSING)
     if len(values) > 1 or not isinstance(values[0], str):

@@ -12,8 +12,9 @@ import grpc
 import msgspec
 import structlog
 
+from ftc_core.domain.account import Role
 from ftc_core.errors import FtcError, Reason
-from ftc_grpc.authorization import OPEN_METHODS
+from ftc_grpc.authorization import OPEN_METHODS, REQUIRED_ROLE
 from ftc_grpc.caller import caller_or_none
 from ftc_grpc.interceptors.wrapping import (
     Behaviour,
@@ -34,7 +35,8 @@ _ARRIVED: ContextVar[float] = ContextVar("arrived")
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One finished RPC. `outcome` is OK, CANCELLED (by the client, or its deadline) or a Reason's name.
 
-    The IDs are "" where there is no authenticated caller; `peer` is an address as gRPC writes it.
+    IDs and `uri` (of a client certificate) are "" where there is no such caller; `peer` is an address as gRPC
+    writes it.
     """
 
     method: str
@@ -42,17 +44,29 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     account_id: str
     key_id: str
+    uri: str
     peer: str
 
 
 CallObserver = Callable[[CallRecord], None]
 
 
+_QUIET = (
+    OPEN_METHODS
+    | {method for method, role in REQUIRED_ROLE.items() if role is Role.READER}
+    | {"/ftc.v1.DeviceEnrollmentService/CreateDeviceEnrollment"}
+)
+"""What may come thousands of times a second and leaves its own trace, or none: metrics count it."""
+
+
 def log_call(record: CallRecord) -> None:
-    """The access log. Our own failures are warnings; probes without a key are for debugging only."""
+    """The access log: our own failures are warnings; what succeeds and is `_QUIET` is for debugging only.
+
+    A line costs 60 µs of a call that takes 200 without.
+    """
     if record.outcome.startswith("INTERNAL_"):
         level = _log.warning
-    elif record.method in OPEN_METHODS:
+    elif record.outcome == "OK" and record.method in _QUIET:
         level = _log.debug
     else:
         level = _log.info
@@ -101,6 +115,7 @@ class CallLogInterceptor(WrappingInterceptor):
             seconds=seconds,
             account_id=caller.account_id if caller else "",
             key_id=caller.key_id if caller else "",
+            uri=caller.uri if caller else "",
             peer=peer,
         )
         for observer in self._observers:

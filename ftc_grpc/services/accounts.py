@@ -9,7 +9,7 @@ from ftc_core.application import accounts, api_keys
 from ftc_core.application.context import ApplicationContext
 from ftc_core.domain.account import AccountChanges, AccountStatus, Role
 from ftc_grpc._gen.ftc.v1 import account_pb2, account_service_pb2, account_service_pb2_grpc
-from ftc_grpc.caller import current_caller, named_resource, parent_account
+from ftc_grpc.caller import current_caller, named_resource, own_account, parent_account
 from ftc_grpc.convert import (
     account_to_proto,
     api_key_to_proto,
@@ -59,7 +59,7 @@ class AccountService(account_service_pb2_grpc.AccountServiceServicer):
         if request.name:
             (account_id,) = named_resource(request.name, ACCOUNT)
         else:
-            account_id = current_caller().account_id
+            account_id = own_account(field="name")
         return account_to_proto(await accounts.get_account(self._context, account_id))
 
     async def ListAccounts(
