@@ -19,6 +19,23 @@ DATAGRAM_MAX_BYTES = 65_535
 """Largest UDP payload that we read; more cannot arrive."""
 DTLS_MTU_BYTES = 1_200
 """UDP payload that we send at most: fits IPv6's minimum MTU of 1,280 with tunnels to spare."""
+DTLS_MTU_FALLBACK_BYTES = 548
+"""UDP payload after a flight was lost twice: the 576 bytes that every IPv4 host takes (RFC 791 §3.1), less
+headers of 28."""
+DTLS_MTU_MIN_BYTES = 296
+"""Least UDP payload that can be set: a block of 128 bytes fits, and OpenSSL takes no less than 228."""
+DTLS_MTU_MAX_BYTES = 1_472
+"""Largest UDP payload that can be set: Ethernet's 1,500 bytes, less headers of 28."""
+COAP_OVERHEAD_BYTES = 64
+"""Bytes that a block of ours may need around it in a datagram: CoAP header, token and options."""
+RESUMPTION_LIFETIME_MAX_S = 302_400
+"""Seconds for which a session may be resumed at most: half the life of a ticket key (RFC 9325 §3.4)."""
+TICKET_KEY_LIFETIME_S = 604_800.0
+"""Seconds after which session tickets get new keys: once a week (RFC 9325 §3.4)."""
+PRESENTED_CHAINS_KEPT_MAX = 10_000
+"""Devices with intermediates whose chain one worker remembers for a resumption: 10 MB at 1 KB each."""
+PROVEN_PATHS_KEPT_MAX = 20_000
+"""Paths whose signatures one process remembers to have checked: 8 MB at 400 bytes each."""
 HANDSHAKE_MAX_BYTES = 16 * 1024
 """Bytes that a peer may send before it is authenticated: three RSA-4096 certificates fit with ease."""
 HANDSHAKE_MAX_DATAGRAMS = 60
@@ -43,9 +60,10 @@ COAP_BLOCK_SIZE = 1_024
 """Bytes per Block1 block that we offer; a device may negotiate down to 16."""
 COAP_BODY_MAX_BYTES = 16 * 1024
 """Bytes of a reassembled body that we accept from a peer."""
-COAP_TOKEN_MAX_BYTES = 64
-"""Bytes of a peer's token that we echo (RFC 8974): a full block beside it leaves 41 bytes for options under
-the suite that takes most of the MTU."""
+COAP_TOKEN_MAX_BYTES = 40
+"""Bytes of a peer's token (RFC 8974): with header, Block2 and Content-Format some 60 bytes around a block."""
+COAP_TOKEN_ECHO_MAX_BYTES = 128
+"""Bytes of a peer's token with which it is still told that it is too long: fits the smallest MTU."""
 COAP_DEDUPLICATION_MAX = 512
 """Message IDs remembered per DTLS session."""
 COAP_PENDING_REQUESTS_MAX = 16
@@ -56,6 +74,15 @@ COAP_BODIES_MAX = 4
 # --- sessions --------------------------------------------------------------------------------------
 BOOTSTRAP_SESSION_TIMEOUT_S = 120.0
 """Seconds from the Bootstrap-Request to Bootstrap-Finish; longer is a lost device, its claim stays."""
+DISCOVER_PATIENCE_S = 0.5
+"""Seconds for which an answer to Bootstrap-Discover is waited for at least, of a client that may never give
+one; the second time twice that."""
+DISCOVER_PATIENCE_MAX_S = 8.0
+"""The longest such wait: a client this slow pays it once."""
+DISCOVER_PATIENCE_ROUND_TRIPS = 4
+"""That wait in round trips, as measured by the Delete before it: a slow client takes more than one."""
+BOOTSTRAP_CLEAR_MAX = 8
+"""Security instances of earlier owners that are deleted one by one: each costs a round trip."""
 IDLE_TIMEOUT_S = 60.0
 """Seconds after which an established bootstrap association without traffic is closed."""
 REGISTRATION_IDLE_MAX_S = 86_400.0

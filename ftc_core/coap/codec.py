@@ -96,7 +96,7 @@ def decode(data: bytes) -> Message:
     if length > _TOKEN_DIRECT_MAX_BYTES:
         length, token_start = _extended(data, token_start, length)
     options_start = token_start + length
-    if options_start > len(data) or length > limits.COAP_BLOCK_SIZE:  # so much we could not even echo
+    if options_start > len(data) or length > limits.COAP_TOKEN_ECHO_MAX_BYTES:
         raise BadMessageError("token length")
     if code == 0 or code >> 5 not in _MESSAGE_CLASSES:
         raise BadMessageError("empty message or reserved code class")

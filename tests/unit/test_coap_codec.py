@@ -11,7 +11,7 @@ from aiocoap.numbers.types import Type
 
 from ftc_core.coap.codec import BadMessageError, decode, empty_message, encode
 from ftc_core.errors import Reason
-from ftc_core.limits import COAP_TOKEN_MAX_BYTES
+from ftc_core.limits import COAP_TOKEN_ECHO_MAX_BYTES, COAP_TOKEN_MAX_BYTES
 
 GET = b"\x40\x01\x00\x01"
 
@@ -43,7 +43,7 @@ def test_what_the_encoder_wrote_is_read_back_whole() -> None:
         ("extended token shorter than its length", b"\x4d\x01\x00\x01\x00" + b"t" * 12),
         ("length of the extended token cut off", b"\x4e\x01\x00\x01\x00"),
         ("token length 15, which is reserved", b"\x4f\x01\x00\x01" + b"t" * 70),
-        ("token that no datagram of ours could echo", b"\x4e\x01\x00\x01\x02\xf4" + b"t" * 1025),
+        ("token too long to be echoed", b"\x4d\x01\x00\x01\x74" + b"t" * 129),
         ("reserved code class 1", b"\x40\x21\x00\x01"),
         ("reserved code class 6", b"\x40\xc1\x00\x01"),
         ("reserved code class 7", b"\x40\xe1\x00\x01"),
@@ -63,17 +63,17 @@ def test_a_message_format_error_has_no_answer_but_reset(rule: str, data: bytes) 
     assert caught.value.answer is None, rule
 
 
-@pytest.mark.parametrize("length", [0, 8, 9, 12, 13, 64, 268, 269, 270, 1_024])
+@pytest.mark.parametrize("length", [0, 8, 9, 12, 13, 40, 41, 128, 268, 269, 270])
 def test_a_token_of_any_length_survives_the_wire(length: int) -> None:
     """TKL as RFC 8974 §2.1 extends it: 13 and 14 stand for one and two bytes of length behind the header."""
-    token = (bytes(range(256)) * 4)[:length]
+    token = (bytes(range(256)) * 2)[:length]
     data = encode(Message(code=Code.GET, uri_path=("rd",)), Type.CON, 7, token)
     header = {13: b"\x4d\x01\x00\x07\x00", 268: b"\x4d\x01\x00\x07\xff", 269: b"\x4e\x01\x00\x07\x00\x00"}
     assert data.startswith(header.get(length, b""))
     assert data.endswith(token + b"\xb2rd")
     if length <= COAP_TOKEN_MAX_BYTES:
         assert decode(data).token == token
-    else:
+    elif length <= COAP_TOKEN_ECHO_MAX_BYTES:
         with pytest.raises(BadMessageError, match="Token too long") as caught:
             decode(data)
         assert caught.value.token == token
