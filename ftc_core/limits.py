@@ -172,7 +172,7 @@ EVENTS_COMPACTION_INTERVAL_S = 60.0
 COMMIT_BATCH_MAX = 1_000
 """Commands in one durable transaction."""
 COMMIT_PACE_S = 0.010
-"""Seconds between the beginnings of a worker's commits while devices come together: a tenth of the time that
-one of many takes to onboard, and at a thousand claims a second ten to a commit."""
+"""Seconds between the beginnings of a process's commits while devices, or calls, come together: a tenth of the
+time that one of many devices takes to onboard, and at a thousand claims a second ten to a commit."""
 COMMIT_QUEUE_MAX = 50_000
 """Commands that may wait for a commit in one process before new ones are refused."""
