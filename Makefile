@@ -51,6 +51,7 @@ check: $(READY) ## Check format, lint, types, protos, pages made from code, impo
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m tools.protos lint
+	$(BIN)/python -m tools.protos breaking
 	$(BIN)/python -m tools.errors --check
 	$(BIN)/lint-imports --no-logo
 
@@ -79,6 +80,10 @@ fmt: $(READY) ## Format, and mend what the linter can
 proto: $(READY) ## Generate the API code again
 	$(BIN)/python -m tools.protos generate
 
+.PHONY: publish-proto
+publish-proto: $(READY) ## With a release: promise the API as it is now to its callers
+	$(BIN)/python -m tools.protos publish
+
 .PHONY: docs
 docs: $(READY) ## Write the pages that are made from code: docs/errors.md
 	$(BIN)/python -m tools.errors
@@ -99,4 +104,4 @@ clean: ## Remove the environment and everything generated
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
