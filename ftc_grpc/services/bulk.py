@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 from google.longrunning import operations_pb2
@@ -14,7 +15,7 @@ from ftc_core.domain.bulk_report import ReportKind
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc._gen.ftc.v1 import bulk_pb2
 from ftc_grpc.caller import current_caller, parent_account
-from ftc_grpc.convert import write_options
+from ftc_grpc.convert import optional_time, write_options
 from ftc_grpc.resource_names import ACCOUNT, OPERATION
 from ftc_grpc.services.context import RpcContext
 from ftc_grpc.status import to_status
@@ -24,7 +25,7 @@ __all__ = ["BulkMethods", "named_job", "operation_to_proto"]
 _Piece: TypeAlias = (
     "bulk_pb2.BulkCreateDeviceEnrollmentsRequest | bulk_pb2.BulkDeleteDeviceEnrollmentsRequest"
 )
-_LATER_PIECE = ("parent", "request_id", "validate_only")
+_OF_FIRST_PIECE = frozenset({"parent", "request_id", "validate_only", "expires_at"})
 """Fields that only the first message of a stream may set."""
 
 
@@ -61,8 +62,9 @@ class BulkMethods:
             )
         report = ReportKind.ERRORS if request.report == kinds.ERRORS else ReportKind.FULL
         job = await named_job(self._bulk, request.name)
-        async for piece in self._bulk.read_report(job, report):
-            yield bulk_pb2.ReadBulkReportResponse(data=piece)
+        async with aclosing(self._bulk.read_report(job, report)) as pieces:
+            async for piece in pieces:
+                yield bulk_pb2.ReadBulkReportResponse(data=piece)
 
     async def _upload(self, kind: BulkKind, pieces: AsyncIterator[Any]) -> operations_pb2.Operation:
         first: _Piece | None = await anext(pieces, None)
@@ -70,12 +72,16 @@ class BulkMethods:
             raise FtcError(Reason.FIELD_REQUIRED, "the stream has no message", field="parent")
         account_id = parent_account(first.parent)
         options = write_options(first)
-        async with self._bulk.upload(account_id) as upload:
+        expires_at = (
+            optional_time(first, "expires_at", field="expires_at") if kind is BulkKind.CREATE else None
+        )
+        new = NewBulkJob(account_id, kind, expires_at)
+        async with self._bulk.upload(account_id, may_repeat=bool(options.request_id)) as upload:
             await upload.write(first.data)
             async for piece in pieces:
                 _check_later(piece)
                 await upload.write(piece.data)
-            job = await self._bulk.start(current_caller(), NewBulkJob(account_id, kind), upload, options)
+            job = await self._bulk.start(current_caller(), new, upload, options)
         return operation_to_proto(job)
 
 
@@ -105,6 +111,8 @@ def operation_to_proto(job: BulkJob) -> operations_pb2.Operation:
         validate_only=job.validate_only,
     )
     metadata.created_at.FromDatetime(job.created_at)
+    if job.expires_at is not None:
+        metadata.expires_at.FromDatetime(job.expires_at)
     if job.completed_at is not None:
         metadata.completed_at.FromDatetime(job.completed_at)
     operation.metadata.Pack(metadata)
@@ -118,8 +126,9 @@ def operation_to_proto(job: BulkJob) -> operations_pb2.Operation:
 
 
 def _check_later(piece: _Piece) -> None:
-    for field in _LATER_PIECE:
-        if getattr(piece, field):
+    for descriptor, _ in piece.ListFields():
+        field = descriptor.name
+        if field in _OF_FIRST_PIECE:
             raise FtcError(
                 Reason.FIELD_INVALID, f"{field} is for the first message of the stream", field=field
             )
