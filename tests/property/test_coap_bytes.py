@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiocoap.message import Message
+from aiocoap.message import Direction, Message
 from aiocoap.numbers.codes import Code
 from aiocoap.numbers.types import Type
 from hypothesis import example, given, settings
@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from ftc_core import limits
 from ftc_core.coap.blockwise import BlockwiseLayer
-from ftc_core.coap.codec import BadMessageError, decode, encode
+from ftc_core.coap.codec import HEADER_BYTES, BadMessageError, decode, encode
 from ftc_core.coap.events import RequestReceived
 from ftc_core.coap.exchange import ExchangeLayer
+from ftc_core.limits import COAP_TOKEN_ECHO_MAX_BYTES
 
 NOW = 1_000.0
 TOKEN = b"ours\x00\x00\x00\x01"
@@ -73,6 +74,84 @@ def test_the_decoder_raises_nothing_but_bad_message(data: bytes) -> None:
 
 
 texts = st.lists(st.text(max_size=60), max_size=4)
+
+
+def altered(message: bytes, edits: list[tuple[str, int, bytes]]) -> bytes:
+    """A message with some bytes replaced, inserted or cut off; positions count from the header's end."""
+    data = bytearray(message)
+    for kind, position, new in edits:
+        at = HEADER_BYTES + position % max(1, len(data) - HEADER_BYTES)
+        if kind == "insert":
+            data[at:at] = new
+        elif kind == "replace":
+            data[at : at + len(new)] = new
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+valid_messages = st.builds(
+    lambda kind, code, token, query, block, tags, payload: encode(
+        Message(
+            code=code,
+            payload=payload,
+            uri_path=("bs",),
+            uri_query=query,
+            block1=block,
+            request_tag=tags,
+            content_format=11542,
+        ),
+        kind,
+        7,
+        token,
+    ),
+    st.sampled_from([Type.CON, Type.NON]),
+    st.sampled_from([Code.POST, Code.PUT, Code.CHANGED]),
+    st.binary(max_size=COAP_TOKEN_ECHO_MAX_BYTES + 200),
+    st.lists(st.text(max_size=300), max_size=3),
+    st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 6)),
+    st.lists(st.binary(max_size=8), max_size=2),
+    st.binary(max_size=64),
+)
+edits = st.lists(
+    st.tuples(
+        st.sampled_from(["replace", "insert", "cut"]),
+        st.integers(0, 2_000),
+        st.binary(min_size=1, max_size=4) | st.sampled_from([b"\xff", b"\xf0", b"\x0f", b"\xdd", b"\xee"]),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.builds(altered, valid_messages, edits))
+def test_a_valid_message_with_bytes_altered_is_decoded_or_bad(data: bytes) -> None:
+    """And if it is decoded, then without loss: encoded again and decoded, it is the same message."""
+    try:
+        message = decode(data)
+    except BadMessageError as bad:
+        assert bad.answer is None or len(bad.token) <= COAP_TOKEN_ECHO_MAX_BYTES
+        return
+    message.direction = Direction.OUTGOING
+    again = decode(encode(message, Type.CON, 7, message.token))
+    assert again.opt == message.opt
+    assert (again.code, again.token, again.payload) == (message.code, message.token, message.payload)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.builds(altered, valid_messages, edits), max_size=6))
+def test_altered_messages_in_a_row_neither_raise_nor_fill_a_datagram(data: list[bytes]) -> None:
+    """Each gets one reply at most, and none that would not fit into the smallest datagram."""
+    layer = BlockwiseLayer(ExchangeLayer(first_message_id=100, token_prefix=b"ours", random=lambda: 0.0))
+    for number, datagram in enumerate(data):
+        mid = number.to_bytes(2, "big")
+        layer.receive_datagram(datagram[:2] + mid + datagram[4:], NOW)
+        while (event := layer.next_event()) is not None:
+            assert isinstance(event, RequestReceived)
+            layer.send_response(event.exchange, Message(code=Code.CHANGED), NOW)
+        replies = layer.datagrams_to_send()
+        assert len(replies) <= 1
+        assert all(len(reply) <= 200 and reply[1] != 1 for reply in replies)
 
 
 @settings(max_examples=100, deadline=None)
