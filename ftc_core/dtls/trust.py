@@ -8,7 +8,9 @@ answer: any CA of a chain may be the trusted one, and which account trusts which
 OpenSSL checks names, key identifiers, signatures, validity (of the anchor, too), basic constraints, path
 length, keyCertSign, name constraints and critical extensions. `profile` adds what it leaves out. Each check
 has a store of its own: `X509Store.set_time` takes effect only the first time that it is called on a store, so
-that a store which is kept would judge by the time of its first use for ever. What is kept is the parsed CA.
+that a store which is kept would judge by the time of its first use for ever. What is kept is the parsed CA,
+and, of a path that was found good, the span of time in which nothing but its CA's trust can change that: a
+device that comes again within it costs no signature check. Whether its CA is trusted is asked every time.
 
 A CA is looked up by the DER of its subject as `cryptography` encodes it, so a leaf that spells its issuer's
 name in another string type finds only CAs that it also presents (RFC 5280 §4.1.2.6 forbids such spellings).
@@ -31,7 +33,12 @@ from OpenSSL import SSL, crypto
 from ftc_core.domain.certificate import TrustAnchor
 from ftc_core.dtls.alert import Alert
 from ftc_core.dtls.profile import certificate_objection, leaf_objection
-from ftc_core.limits import PRESENTED_CHAIN_MAX, TRUST_ANCHORS_KEPT_MAX, TRUST_CANDIDATES_MAX
+from ftc_core.dtls.proven_paths import ProvenPaths, path_key
+from ftc_core.limits import (
+    PRESENTED_CHAIN_MAX,
+    TRUST_ANCHORS_KEPT_MAX,
+    TRUST_CANDIDATES_MAX,
+)
 
 __all__ = ["AnchorFinder", "PathRefused", "PathVerifier", "TrustEvaluator", "VerifiedPath", "fixed_anchors"]
 
@@ -101,7 +108,8 @@ class TrustEvaluator:
         self._purpose = purpose
         self._pin_leaf = pin_leaf
         # By the DER itself, so that a wrong fingerprint in the index can never select another CA.
-        self._parsed_anchor = lru_cache(maxsize=TRUST_ANCHORS_KEPT_MAX)(_handle)
+        self._authority = lru_cache(maxsize=TRUST_ANCHORS_KEPT_MAX)(_Certificate)
+        self._proven_paths = ProvenPaths()
 
     def evaluate(self, chain_der: Sequence[bytes], now: datetime) -> VerifiedPath | PathRefused:
         """Judge `chain_der` (leaf first) at `now` (aware). Raises only what `find_anchors` raises."""
@@ -114,7 +122,7 @@ class TrustEvaluator:
 
     def _evaluate(self, chain_der: Sequence[bytes], now: datetime) -> VerifiedPath | PathRefused:
         try:
-            chain = [_Presented(der) for der in chain_der]
+            chain = [_Certificate(der) for der in chain_der]
             issuers = [certificate.issuer for certificate in chain]
         except (ValueError, crypto.Error) as error:
             return PathRefused(Alert.BAD_CERTIFICATE, f"unreadable certificate: {error}")
@@ -144,26 +152,32 @@ class TrustEvaluator:
         )
 
     def _try_anchor(
-        self, anchor: TrustAnchor, chain: Sequence[_Presented], now: datetime
+        self, anchor: TrustAnchor, chain: Sequence[_Certificate], now: datetime
     ) -> PathRefused | None:
         """None if this anchor alone vouches for the chain's leaf."""
         leaf, *others = chain
         if anchor.certificate_der == leaf.der and not self._pin_leaf:
             return PathRefused(Alert.UNKNOWN_CA, "the leaf is itself the trusted CA")
         try:
-            store = _single_anchor_store(self._parsed_anchor(anchor.certificate_der), now)
-            context = crypto.X509StoreContext(store, leaf.handle, [item.handle for item in others])
-            if not others:
-                context.verify_certificate()
+            authority = self._authority(anchor.certificate_der)
+            key = path_key(authority.fingerprint, (item.fingerprint for item in chain))
+            if self._proven_paths.holds(key, now):
                 return None
-            path = context.get_verified_chain()
+            store = _single_anchor_store(authority.handle, now)
+            context = crypto.X509StoreContext(store, leaf.handle, [item.handle for item in others])
+            if others:
+                path = [handle.to_cryptography() for handle in context.get_verified_chain()]
+            else:
+                context.verify_certificate()
+                path = [leaf.parsed, authority.parsed]
         except crypto.X509StoreContextError as error:
             return _refusal(error)
-        except crypto.Error as error:
+        except (ValueError, crypto.Error) as error:
             return PathRefused(Alert.UNKNOWN_CA, f"trusted CA cannot be used: {error}")
-        for handle in path[1:-1]:
-            if objection := certificate_objection(handle.to_cryptography(), self._purpose):
+        for certificate in path[1:-1]:
+            if objection := certificate_objection(certificate, self._purpose):
                 return PathRefused(Alert.BAD_CERTIFICATE, f"intermediate: {objection}")
+        self._proven_paths.note(key, path)
         return None
 
 
@@ -175,13 +189,16 @@ def fixed_anchors(certificates_der: Iterable[bytes]) -> AnchorFinder:
     return lambda subjects, fingerprints: anchors
 
 
-class _Presented:
-    """One presented certificate, as each of the two libraries wants it. Raises ValueError or crypto.Error."""
+class _Certificate:
+    """One certificate, as each of the two libraries wants it. Raises ValueError or crypto.Error."""
 
     def __init__(self, der: bytes) -> None:
         self.der = der
         self.parsed = x509.load_der_x509_certificate(der)
-        self.handle = _handle(der)
+
+    @cached_property
+    def handle(self) -> crypto.X509:
+        return crypto.load_certificate(crypto.FILETYPE_ASN1, self.der)
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -190,10 +207,6 @@ class _Presented:
     @property
     def issuer(self) -> bytes:
         return self.parsed.issuer.public_bytes()
-
-
-def _handle(certificate_der: bytes) -> crypto.X509:
-    return crypto.load_certificate(crypto.FILETYPE_ASN1, certificate_der)
 
 
 def _single_anchor_store(anchor: crypto.X509, now: datetime) -> crypto.X509Store:
