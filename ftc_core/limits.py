@@ -88,7 +88,7 @@ IDLE_TIMEOUT_S = 60.0
 REGISTRATION_IDLE_MAX_S = 86_400.0
 """Seconds for which a registered device's silent association is kept; later it makes a new handshake."""
 REFUSED_LINGER_S = 10.0
-"""Seconds for which an association stays after a refusal: a lost answer is asked for again within 3 s."""
+"""Seconds for which an association stays after the last answer: a lost one is asked for again within 3 s."""
 CREDENTIAL_DER_MAX_BYTES = 1_024
 """Bytes of a client certificate in DER: the default buffer of a widely used client."""
 
@@ -151,6 +151,8 @@ BULK_JOBS_SWEPT_AT_ONCE = 10
 """Jobs forgotten in one transaction: one of 4 GiB has some 40,000 batches, which is tens of milliseconds."""
 BULK_SWEEP_INTERVAL_S = 60.0
 """Seconds between two sweeps of jobs that were kept long enough."""
+OPERATIONS_MAX = 10_000
+"""Jobs of one account that a setting may allow to be kept."""
 OPERATION_WAIT_MAX_S = 300.0
 """Seconds for which WaitOperation waits at most."""
 

@@ -17,7 +17,14 @@ from msgspec import Meta
 
 from ftc_core.client_identity import ClientIdentity, check_identities
 from ftc_core.errors import FtcError, Reason
-from ftc_core.limits import COMMIT_BATCH_MAX
+from ftc_core.limits import (
+    COMMIT_BATCH_MAX,
+    DTLS_MTU_BYTES,
+    DTLS_MTU_MAX_BYTES,
+    DTLS_MTU_MIN_BYTES,
+    OPERATIONS_MAX,
+    RESUMPTION_LIFETIME_MAX_S,
+)
 from ftc_core.listen import ListenAddress, is_host_name
 
 __all__ = ["Settings", "describe_setting", "is_list_setting", "setting_names"]
@@ -125,6 +132,56 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=65_534, description="Short server ID of the LwM2M server (objects 0/10 and 1/0)."),
     ] = 1
+    enrollment_ttl_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100 * 365 * 86_400,
+            description="Seconds after which an enrollment that no device has claimed is removed, if its "
+            "creator names no expiry. 0: never.",
+        ),
+    ] = 0
+    enrollment_expiry_notice_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=365 * 86_400,
+            description="Seconds before its expiry at which watchers are told of an enrollment that no "
+            "device has claimed. 0: they are not.",
+        ),
+    ] = 86_400
+    operations_max: Annotated[
+        int,
+        Meta(
+            ge=1, le=OPERATIONS_MAX, description="Bulk operations of one account that are kept, done or not."
+        ),
+    ] = 100
+    operation_retention_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3_650,
+            description="Days for which a bulk operation is kept after its end, with its file and reports.",
+        ),
+    ] = 7
+    dtls_mtu: Annotated[
+        int,
+        Meta(
+            ge=DTLS_MTU_MIN_BYTES,
+            le=DTLS_MTU_MAX_BYTES,
+            description="Bytes of UDP payload that we send at most: the path MTU to the devices, less 28 "
+            "(IPv4) or 48 (IPv6). CoAP blocks shrink with it.",
+        ),
+    ] = DTLS_MTU_BYTES
+    resumption_lifetime_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=RESUMPTION_LIFETIME_MAX_S,
+            description="Seconds for which a device may resume its DTLS session by a ticket; 0: never. "
+            "Its certificate is judged anew each time.",
+        ),
+    ] = 86_400
     shutdown_grace_s: Annotated[
         float,
         Meta(ge=0, le=600, description="Seconds that running sessions and calls get to end on SIGTERM."),

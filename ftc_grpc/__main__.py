@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable
 
 from ftc_core.application.context import ApplicationContext
+from ftc_core.application.policy import Policy
 from ftc_core.application.watch import compact_events
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
@@ -45,6 +46,7 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
             store=store,
             commit=AsyncCommit(commit, asyncio.get_running_loop()),
             pepper=directory.api_key_pepper,
+            policy=Policy.of(settings),
         )
         server = ApiServer(
             context,

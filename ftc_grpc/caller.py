@@ -10,13 +10,18 @@ from ftc_core.errors import FtcError, Reason
 from ftc_grpc.resource_names import ACCOUNT, NamePattern
 
 __all__ = [
+    "ANY_ACCOUNT",
     "caller_or_none",
     "current_caller",
     "named_resource",
     "own_account",
     "parent_account",
+    "parent_accounts",
     "set_caller",
 ]
+
+ANY_ACCOUNT = "accounts/-"
+"""The parent that stands for every account."""
 
 _CALLER: ContextVar[Principal] = ContextVar("caller")
 
@@ -61,6 +66,17 @@ def parent_account(parent: str) -> str:
     (account_id,) = ACCOUNT.parse(parent, field="parent")
     _check_sight(caller, account_id)
     return account_id
+
+
+def parent_accounts(parent: str) -> str | None:
+    """As `parent_account`; None for `accounts/-`, all accounts (AIP-159), from a caller who may see them.
+
+    For any other caller that is his own account: the only one whose resources he may see.
+    """
+    if parent != ANY_ACCOUNT:
+        return parent_account(parent)
+    caller = current_caller()
+    return None if caller.role is Role.OPERATOR else caller.account_id
 
 
 def named_resource(name: str, pattern: NamePattern, *, field: str = "name") -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""The sweep that removes enrollments whose time has passed.
+"""The sweep that removes enrollments whose time has passed, and announces those whose time comes.
 
 It runs in the API's process: there is one of it per instance, while bootstrap workers are many. A device is
 refused by the claim decision from the very moment of expiry; the sweep only tidies up and tells watchers.
+What was announced is in the store, so that a restart neither forgets an enrollment nor tells of it twice.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NoReturn
 import structlog
 
 from ftc_core.application.context import ApplicationContext
-from ftc_core.application.enrollments import expire_enrollments
+from ftc_core.application.enrollments import announce_expiries, expire_enrollments
 from ftc_grpc.periodic import repeat_forever
 
 __all__ = ["SWEEP_INTERVAL_S", "sweep_forever"]
@@ -19,13 +20,15 @@ __all__ = ["SWEEP_INTERVAL_S", "sweep_forever"]
 _log = structlog.get_logger(__name__)
 
 SWEEP_INTERVAL_S = 5.0
-"""Seconds between sweeps: the most that a removed enrollment's event is late."""
+"""Seconds between sweeps: the most that an event of expiry is late."""
 
 
 async def sweep_forever(context: ApplicationContext, interval_s: float = SWEEP_INTERVAL_S) -> NoReturn:
     """Sweep now and every `interval_s` seconds, until cancelled; a sweep that fails is logged."""
 
     async def sweep() -> None:
+        if told := await announce_expiries(context):
+            _log.info("enrollments expire soon", count=told)
         if removed := await expire_enrollments(context):
             _log.info("enrollments expired", count=removed)
 

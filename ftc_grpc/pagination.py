@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Sequence
 from typing import Protocol
 
 from ftc_core.application.listing import PageRequest
@@ -14,11 +15,10 @@ from ftc_core.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 
 __all__ = ["ListQuery", "Paginator"]
 
-_ID_BYTES = 16
 _MAC_BYTES = 16
 _KEY_CONTEXT = b"ftc page token v1"
-_ORDERED_FIELDS = ("id", "created_at")
-"""Both mean the order of IDs: they rise with the time of creation (UUIDv7)."""
+_ALIASES = {"created_at": "id"}
+"""IDs rise with the time of creation (UUIDv7)."""
 _DIRECTIONS = {"asc": False, "desc": True}
 
 
@@ -35,30 +35,27 @@ class ListQuery(Protocol):
 class Paginator:
     """Reads list queries and makes page tokens.
 
-    A token is the last row's ID and a MAC over it and the query, so that nobody can make one up, and one
-    that is used with another collection or another caller's scope is refused. `secret` has 32 bytes.
+    A token is the last row's position and a MAC over it and the query, so that nobody can make one up, and
+    one that is used with another collection or another caller's scope is refused. `secret` has 32 bytes.
     """
 
     def __init__(self, secret: bytes) -> None:
         self._key = hmac.digest(secret, _KEY_CONTEXT, hashlib.sha256)
 
-    def read(self, query: ListQuery, *, scope: str) -> PageRequest:
-        """The page asked for. `scope` names collection and parent.
+    def read(self, query: ListQuery, *, scope: str, orders: Sequence[str] = ("id",)) -> PageRequest:
+        """The page asked for. `scope` names collection and parent, `orders` what it may be ordered by.
 
-        Raises FtcError FIELD_INVALID for a negative size, an order that no index serves, or a filtered list
-        that is to be counted, which would take a look at every row; PAGE_TOKEN_INVALID for a token that does
-        not belong to the query.
+        The first of them is the default. Raises FtcError FIELD_INVALID for a negative size or another order;
+        PAGE_TOKEN_INVALID for a token that does not belong to the query.
         """
         if query.page_size < 0:
             raise FtcError(Reason.FIELD_INVALID, "page_size is negative", field="page_size")
-        if query.filter.strip() and query.include_total_size:
-            raise FtcError(
-                Reason.FIELD_INVALID,
-                "include_total_size counts all rows: it does not go with a filter",
-                field="include_total_size",
-            )
+        order, descending = _order(query.order_by)
+        if order not in ("", *orders):
+            raise _not_served(query.order_by, orders)
         return PageRequest(
-            descending=_descending(query.order_by),
+            order=order or orders[0],
+            descending=descending,
             after=self._after(query.page_token, _bound(query, scope)) if query.page_token else None,
             size=min(query.page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX),
             with_total=query.include_total_size,
@@ -66,7 +63,7 @@ class Paginator:
         )
 
     def token(self, next_after: str | None, query: ListQuery, *, scope: str) -> str:
-        """The token of the query's page that begins past the ID `next_after`; "" if there is none."""
+        """The token of the query's page that begins past the position `next_after`; "" if there is none."""
         if next_after is None:
             return ""
         position = bytes.fromhex(next_after)
@@ -78,7 +75,7 @@ class Paginator:
             raw = base64.urlsafe_b64decode(token.encode() + b"=" * (-len(token) % 4))
         except (binascii.Error, ValueError):
             raw = b""
-        position, mac = raw[:_ID_BYTES], raw[_ID_BYTES:]
+        position, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(position, scope)):
             raise FtcError(Reason.PAGE_TOKEN_INVALID, field="page_token")
         return position.hex()
@@ -89,20 +86,28 @@ class Paginator:
 
 def _bound(query: ListQuery, scope: str) -> str:
     """All that decides which rows come, and in which order; as a literal, so that no two run together."""
-    return repr((scope, query.filter.strip(), _descending(query.order_by)))
+    order, descending = _order(query.order_by)
+    return repr((scope, query.filter.strip(), order, descending))
 
 
-def _descending(order_by: str) -> bool:
+def _order(order_by: str) -> tuple[str, bool]:
+    """The field, "" for the default one, and whether it falls. Raises FtcError FIELD_INVALID."""
     words = order_by.split()
-    if not words:
-        return False
-    if words[0] in _ORDERED_FIELDS and len(words) == 1:
-        return False
-    if words[0] in _ORDERED_FIELDS and len(words) == 2 and words[1] in _DIRECTIONS:
-        return _DIRECTIONS[words[1]]
-    raise FtcError(
+    name = words[0] if words else ""
+    if len(words) > 2 or (len(words) == 2 and words[1] not in _DIRECTIONS):
+        raise FtcError(
+            Reason.FIELD_INVALID,
+            f"order_by {order_by[:100]!r} is not a field, or a field and asc or desc",
+            field="order_by",
+        )
+    return _ALIASES.get(name, name), len(words) == 2 and _DIRECTIONS[words[1]]
+
+
+def _not_served(order_by: str, orders: Sequence[str]) -> FtcError:
+    names = [*orders, *(alias for alias, name in _ALIASES.items() if name in orders)]
+    return FtcError(
         Reason.FIELD_INVALID,
-        f"order_by {order_by[:100]!r} has no index to serve it; there is: id, id desc, created_at,"
-        " created_at desc",
+        f"order_by {order_by[:100]!r} has no index to serve it; there is, each also with desc:"
+        f" {', '.join(names)}",
         field="order_by",
     )

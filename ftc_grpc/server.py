@@ -17,7 +17,7 @@ from ftc_core.application.bulk_input import BulkInputs
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.event_tail import EventTail
 from ftc_core.application.key_use import KeyUses
-from ftc_core.limits import CREDENTIAL_CHECK_S, WATCH_POLL_S
+from ftc_core.limits import BULK_SWEEP_INTERVAL_S, CREDENTIAL_CHECK_S, WATCH_POLL_S
 from ftc_grpc._gen.ftc.v1 import (
     account_service_pb2,
     account_service_pb2_grpc,
@@ -141,7 +141,11 @@ class ApiServer:
         check = repeat_forever(
             self._running.check, name="check of running calls", interval_s=CREDENTIAL_CHECK_S
         )
-        self._chores = [asyncio.create_task(chore) for chore in (follow, check, self._bulk.runner.run())]
+        forget = repeat_forever(
+            self._bulk.sweep, name="sweep of operations", interval_s=BULK_SWEEP_INTERVAL_S
+        )
+        chores = (follow, check, forget, self._bulk.runner.run())
+        self._chores = [asyncio.create_task(chore) for chore in chores]
         await self._health.serve_all(serving=True)
         return ports
 

@@ -10,7 +10,7 @@ from ftc_core.application.authentication import Principal
 from ftc_core.application.context import ApplicationContext, WriteOptions
 from ftc_core.application.fields import check_display_name
 from ftc_core.application.filtering import parse_filter
-from ftc_core.application.listing import Page, PageRequest, read_page
+from ftc_core.application.listing import Page, PageRequest, Source, read_page
 from ftc_core.domain.account import Account, AccountChanges, AccountStatus
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.port import CreateAccount, Created, DeleteAccount, UpdateAccount
@@ -99,7 +99,9 @@ async def list_accounts(context: ApplicationContext, page: PageRequest) -> Page[
     with context.store.view() as view:
         return read_page(
             page,
-            lambda after, limit: view.list_accounts(after=after, limit=limit, descending=page.descending),
+            Source(
+                lambda after, limit: view.list_accounts(after=after, limit=limit, descending=page.descending)
+            ),
             view.count_accounts,
             wanted,
         )

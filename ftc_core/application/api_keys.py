@@ -11,7 +11,7 @@ from ftc_core.application.authentication import Principal, format_api_key, hash_
 from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
 from ftc_core.application.fields import check_display_name, check_in_future
 from ftc_core.application.filtering import parse_filter
-from ftc_core.application.listing import Page, PageRequest, read_page
+from ftc_core.application.listing import Page, PageRequest, Source, read_page
 from ftc_core.domain.account import ApiKey, Role
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.port import CreateApiKey, Created, DeleteApiKey
@@ -106,8 +106,10 @@ async def list_api_keys(context: ApplicationContext, account_id: str, page: Page
         require_account(view, account_id)
         return read_page(
             page,
-            lambda after, limit: view.list_api_keys(
-                account_id, after=after, limit=limit, descending=page.descending
+            Source(
+                lambda after, limit: view.list_api_keys(
+                    account_id, after=after, limit=limit, descending=page.descending
+                )
             ),
             lambda: view.count_api_keys(account_id),
             wanted,

@@ -3,33 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import BinaryIO
 
 import msgspec
 
+from ftc_core.application import filtering
 from ftc_core.application.authentication import Principal
 from ftc_core.application.bulk_input import BulkInputs, InputWriter, read_rows
 from ftc_core.application.bulk_runner import BulkRunner
 from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
-from ftc_core.domain.bulk import BulkBatch, BulkJob, BulkKind
+from ftc_core.application.enrollments import expiry_of
+from ftc_core.application.filtering import parse_filter
+from ftc_core.application.listing import Page, PageRequest, Source, read_page
+from ftc_core.domain.bulk import BulkBatch, BulkJob, BulkKind, BulkStatus, operation_limit_reached
 from ftc_core.domain.bulk_report import ReportKind, report_header, report_rows
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.bulk_commands import BulkWritten, CreateBulkJob, DeleteBulkJob, EndBulkJob
+from ftc_core.limits import BULK_JOBS_SWEPT_AT_ONCE, OPERATIONS_MAX
+from ftc_core.storage.bulk_commands import (
+    BulkSwept,
+    BulkWritten,
+    CreateBulkJob,
+    DeleteBulkJob,
+    EndBulkJob,
+    ExpireBulkJobs,
+)
 from ftc_core.storage.port import Submission
 
 __all__ = ["BulkJobs", "NewBulkJob", "Upload"]
+
+FILTERS: filtering.Schema[BulkJob] = {
+    "done": filtering.boolean(lambda job: job.done),
+    "metadata.kind": filtering.choice(BulkKind, lambda job: job.kind),
+    "metadata.status": filtering.choice(BulkStatus, lambda job: job.status),
+    "metadata.validate_only": filtering.boolean(lambda job: job.validate_only),
+    "metadata.errors_count": filtering.number(lambda job: job.errors_count),
+    "metadata.created_at": filtering.moment(lambda job: job.created_at),
+    "metadata.completed_at": filtering.moment(lambda job: job.completed_at),
+}
+"""What ListOperations filters by, as the fields are called there."""
 
 _BATCHES_READ = 100
 """Batches whose outcome is read from the store at once for a report."""
 
 
 class NewBulkJob(msgspec.Struct, frozen=True):
-    """A job as asked for."""
+    """A job as asked for; `expires_at` is for the enrollments that it creates, None: as the policy says."""
 
     account_id: str
     kind: BulkKind
+    expires_at: datetime | None = None
 
 
 class Upload:
@@ -61,13 +86,20 @@ class BulkJobs:
         self.runner = BulkRunner(context, inputs)
 
     @asynccontextmanager
-    async def upload(self, account_id: str) -> AsyncIterator[Upload]:
+    async def upload(self, account_id: str, *, may_repeat: bool = False) -> AsyncIterator[Upload]:
         """An upload for `start`; whatever ends the block before that leaves nothing of it.
 
-        Raises FtcError RESOURCE_NOT_FOUND if there is no such account.
+        Raises FtcError RESOURCE_NOT_FOUND if there is no such account, and OPERATION_LIMIT_REACHED before a
+        file is taken in vain, unless it may turn out to repeat a request that has its job already.
         """
+        kept_max = self._context.policy.operations_max
         with self._context.store.view() as view:
             require_account(view, account_id)
+            if (
+                not may_repeat
+                and len(view.list_bulk_jobs(account_id, after=None, limit=kept_max)) == kept_max
+            ):
+                raise operation_limit_reached(kept_max)
         job_id = self._context.new_id()
         upload = Upload(job_id, self._inputs.create(job_id))
         self.runner.uploading.add(job_id)
@@ -86,16 +118,20 @@ class BulkJobs:
         """Make a job of a finished upload, and have it worked on.
 
         A repeat of the request, which is one whose file has the same bytes, gives the first one's job.
-        Raises FtcError as the upload, and RESOURCE_NOT_FOUND if there is no such account.
+        Raises FtcError as the upload, RESOURCE_NOT_FOUND if there is no such account, FIELD_INVALID for an
+        expiry that has passed, OPERATION_LIMIT_REACHED.
         """
+        now = self._context.now()
+        expires_at = expiry_of(self._context, new.expires_at, now, field="expires_at")
         total_count, digest = await upload.finish()
         job = BulkJob(
             id=upload.job_id,
             account_id=new.account_id,
             kind=new.kind,
-            created_at=self._context.now(),
+            created_at=now,
             total_count=total_count,
             validate_only=options.validate_only,
+            expires_at=expires_at if new.kind is BulkKind.CREATE else None,
         )
         scope = f"{caller.account_id}/Bulk{new.kind.value.title()}DeviceEnrollments"
         request = (new, options.validate_only, digest)
@@ -110,7 +146,10 @@ class BulkJobs:
     async def _create(self, job: BulkJob, request_id: str, scope: str, request: object) -> BulkJob:
         # Not with `validate_only`: that is for the rows, the job itself is made.
         outcome = await self._context.submit(
-            CreateBulkJob(job), WriteOptions(request_id), scope=scope, request=request
+            CreateBulkJob(job, self._context.policy.operations_max),
+            WriteOptions(request_id),
+            scope=scope,
+            request=request,
         )
         assert isinstance(outcome, BulkWritten)  # noqa: S101 - what the port answers to this command
         if outcome.job.id == job.id:
@@ -126,14 +165,19 @@ class BulkJobs:
             raise FtcError(Reason.RESOURCE_NOT_FOUND, "operation not found")
         return job
 
-    async def list_jobs(self, account_id: str, *, after: str | None, limit: int) -> list[BulkJob]:
-        """An account's jobs, in the order of their creation, from the first past `after`.
+    async def list_jobs(self, account_id: str, page: PageRequest) -> Page[BulkJob]:
+        """An account's jobs, in the order of their creation.
 
-        Raises FtcError RESOURCE_NOT_FOUND.
+        Raises FtcError RESOURCE_NOT_FOUND; FIELD_INVALID for a bad filter.
         """
+        wanted = parse_filter(page.filter, FILTERS)
         with self._context.store.view() as view:
             require_account(view, account_id)
-            return view.list_bulk_jobs(account_id, after=after, limit=limit)
+
+            def rows(after: str | None, limit: int) -> list[BulkJob]:
+                return view.list_bulk_jobs(account_id, after=after, limit=limit)
+
+            return read_page(page, Source(rows), lambda: len(rows(None, OPERATIONS_MAX)), wanted)
 
     async def wait(self, job_id: str, timeout_s: float) -> BulkJob:
         """The job once it is completed, or as it is after `timeout_s`. Raises FtcError RESOURCE_NOT_FOUND."""
@@ -159,14 +203,29 @@ class BulkJobs:
         await self._context.commit.execute(Submission(DeleteBulkJob(job_id)))
         await asyncio.to_thread(self._inputs.remove, job_id)
 
-    async def read_report(self, job: BulkJob, report: ReportKind) -> AsyncIterator[bytes]:
+    async def sweep(self) -> int:
+        """Forget the jobs that were completed long enough ago, as `delete` does; gives how many."""
+        forgotten = 0
+        while True:
+            until = self._context.now() - self._context.policy.operation_retention
+            outcome = await self._context.commit.execute(
+                Submission(ExpireBulkJobs(until, BULK_JOBS_SWEPT_AT_ONCE))
+            )
+            assert isinstance(outcome, BulkSwept)  # noqa: S101 - what the port answers to this command
+            # Were we to die here, the next start would find inputs without a job, and remove them.
+            for job_id in outcome.job_ids:
+                await asyncio.to_thread(self._inputs.remove, job_id)
+            forgotten += len(outcome.job_ids)
+            if not outcome.more:
+                return forgotten
+
+    async def read_report(self, job: BulkJob, report: ReportKind) -> AsyncGenerator[bytes, None]:
         """A report in pieces, on the rows that are done by now.
 
         Raises FtcError RESOURCE_NOT_FOUND if the job is deleted meanwhile.
         """
         yield report_header(job.kind, report)
-        file = await asyncio.to_thread(self._inputs.open, job.id)
-        with file:
+        with self._inputs.open(job.id) as file:  # here: a thread's file would be lost to a caller who leaves
             position = 0
             while True:
                 with self._context.store.view() as view:

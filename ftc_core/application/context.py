@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 import uuid6
 
+from ftc_core.application.policy import Policy
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.port import Command, IdempotencyKey, Outcome, Store, Submission, View
 
@@ -46,7 +47,8 @@ def new_id() -> str:
 class ApplicationContext:
     """The surroundings of a use case.
 
-    `pepper` is the key (32 bytes) under which API key secrets are hashed. `now` gives aware UTC time.
+    `policy` is what the operator has set. `pepper` is the key (32 bytes) under which API key secrets are
+    hashed. `now` gives aware UTC time.
     """
 
     store: Store
@@ -54,6 +56,7 @@ class ApplicationContext:
     pepper: bytes = field(repr=False)
     now: Callable[[], datetime] = utc_now
     new_id: Callable[[], str] = new_id
+    policy: Policy = field(default_factory=Policy)
 
     async def submit(
         self, command: Command, options: WriteOptions, *, scope: str, request: object

@@ -13,29 +13,33 @@ from ftc_core.application import filtering
 from ftc_core.application.authentication import Principal
 from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
 from ftc_core.application.fields import check_in_future
-from ftc_core.application.filtering import parse_filter
-from ftc_core.application.listing import Page, PageRequest, read_page
-from ftc_core.domain.enrollment import Enrollment
+from ftc_core.application.filtering import Filter, parse_filter
+from ftc_core.application.listing import Page, PageRequest, Source, between, read_page, single
+from ftc_core.domain.enrollment import Enrollment, claim_position
 from ftc_core.domain.identity import parse_enrollment_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import BATCH_CREATE_MAX
 from ftc_core.storage.port import (
+    AnnounceExpiries,
     Created,
     CreateEnrollments,
     DeleteEnrollment,
     ExpireEnrollments,
     Submission,
     Swept,
+    View,
 )
 
 __all__ = [
     "EnrollmentDeletion",
     "NewEnrollment",
+    "announce_expiries",
     "batch_row",
     "create_enrollment",
     "create_enrollments",
     "delete_enrollment",
     "expire_enrollments",
+    "expiry_of",
     "get_enrollment",
     "list_enrollments",
     "lookup_enrollment",
@@ -64,9 +68,12 @@ FILTERS: filtering.Schema[Enrollment] = {
 }
 """What ListDeviceEnrollments filters by."""
 
+ORDERS = ("id", "claimed_at")
+"""What ListDeviceEnrollments orders by; there is no index by identity (docs/filtering.md says why)."""
+
 
 class NewEnrollment(msgspec.Struct, frozen=True, kw_only=True):
-    """An enrollment as asked for; `expires_at` None means that the account waits for ever."""
+    """An enrollment as asked for; `expires_at` None means what the policy says."""
 
     account_id: str
     enrollment_identity: str
@@ -96,7 +103,7 @@ async def create_enrollment(
         CreateEnrollments((enrollment,), now),
         options,
         scope=f"{caller.account_id}/CreateDeviceEnrollment",
-        request=_asked(enrollment),
+        request=_asked(enrollment, new),
     )
     assert isinstance(outcome, Created)  # noqa: S101 - what the port answers to this command
     return outcome.enrollments[0]
@@ -136,7 +143,7 @@ async def create_enrollments(
             CreateEnrollments(tuple(enrollments), now),
             options,
             scope=f"{caller.account_id}/BatchCreateDeviceEnrollments",
-            request=[_asked(enrollment) for enrollment in enrollments],
+            request=[_asked(enrollment, new) for enrollment, new in zip(enrollments, rows, strict=True)],
         )
     except FtcError as error:
         if error.reason is Reason.ENROLLMENT_ALREADY_EXISTS:
@@ -174,7 +181,7 @@ async def get_enrollment(context: ApplicationContext, account_id: str, enrollmen
 async def list_enrollments(
     context: ApplicationContext, account_id: str, page: PageRequest
 ) -> Page[Enrollment]:
-    """An account's enrollments, in the order of their creation. Raises FtcError RESOURCE_NOT_FOUND.
+    """An account's enrollments, in one of ORDERS. Raises FtcError RESOURCE_NOT_FOUND.
 
     Expired ones that the sweep has not met yet are left out. Raises FtcError FIELD_INVALID or ENROLLMENT_ID_…
     for a bad filter.
@@ -188,12 +195,48 @@ async def list_enrollments(
         require_account(view, account_id)
         return read_page(
             page,
-            lambda after, limit: view.list_enrollments(
-                account_id, after=after, limit=limit, descending=page.descending
-            ),
+            _source(view, account_id, page, wanted),
             lambda: view.count_enrollments(account_id),
             standing,
         )
+
+
+def _source(
+    view: View, account_id: str, page: PageRequest, wanted: Filter[Enrollment] | None
+) -> Source[Enrollment]:
+    """The rows to look at: by the index that leaves out most of what is not wanted."""
+    descending = page.descending
+    if wanted is not None:
+        fingerprint = wanted.value("enrollment_identity")
+        if device_id := wanted.value("enrolled_device_id"):
+            device = view.get_device(account_id, device_id)
+            fingerprint = b"" if device is None else device.fingerprint
+        if fingerprint is not None:
+            [found] = view.find_enrollments([fingerprint])
+            return single(None if found is None or found.account_id != account_id else found)
+        if wanted.value("state") is EnrollmentState.WAITING:  # they are all alike in claimed_at: by ID
+            return Source(
+                lambda after, limit: view.list_waiting_enrollments(
+                    account_id, after=after, limit=limit, descending=descending
+                )
+            )
+    if page.order == "id":
+        return Source(
+            lambda after, limit: view.list_enrollments(
+                account_id, after=after, limit=limit, descending=descending
+            )
+        )
+    claimed = wanted is not None and (
+        wanted.value("state") is EnrollmentState.CLAIMED or wanted.presence("claimed_at")
+    )
+    by_claim = Source(
+        lambda after, limit: view.list_enrollments_by_claim(
+            account_id, after=after, limit=limit, descending=descending, with_waiting=not claimed
+        ),
+        claim_position,
+    )
+    low, high = (None, None) if wanted is None else wanted.bounds("claimed_at")
+    return between(by_claim, lambda enrollment: enrollment.claimed_at, low, high, descending=descending)
 
 
 async def delete_enrollment(
@@ -209,6 +252,19 @@ async def delete_enrollment(
     )
 
 
+async def announce_expiries(context: ApplicationContext) -> int:
+    """Tell of every unclaimed enrollment that expires soon and was not told of yet; gives how many."""
+    notice, told = context.policy.expiry_notice, 0
+    while notice is not None:
+        now = context.now()
+        outcome = await context.commit.execute(Submission(AnnounceExpiries(now, now + notice)))
+        assert isinstance(outcome, Swept)  # noqa: S101 - what the port answers to this command
+        told += outcome.count
+        if not outcome.more:
+            break
+    return told
+
+
 async def expire_enrollments(context: ApplicationContext) -> int:
     """Remove every unclaimed enrollment whose time has passed; gives how many."""
     removed = 0
@@ -220,15 +276,26 @@ async def expire_enrollments(context: ApplicationContext) -> int:
             return removed
 
 
+def expiry_of(
+    context: ApplicationContext, asked: datetime | None, now: datetime, *, field: str
+) -> datetime | None:
+    """When an enrollment that is made now expires: as asked, else after the policy's time, None: never.
+
+    Raises FtcError FIELD_INVALID if that has passed.
+    """
+    check_in_future(asked, now, field=field)
+    ttl = context.policy.enrollment_ttl
+    return now + ttl if asked is None and ttl is not None else asked
+
+
 def _read(context: ApplicationContext, new: NewEnrollment, now: datetime, *, field: str) -> Enrollment:
     fingerprint = _fingerprint(new.enrollment_identity, field=f"{field}.enrollment_identity")
-    check_in_future(new.expires_at, now, field=f"{field}.expires_at")
     return Enrollment(
         id=context.new_id(),
         account_id=new.account_id,
         fingerprint=fingerprint,
         created_at=now,
-        expires_at=new.expires_at,
+        expires_at=expiry_of(context, new.expires_at, now, field=f"{field}.expires_at"),
     )
 
 
@@ -238,6 +305,6 @@ def _fingerprint(enrollment_identity: str, *, field: str) -> bytes:
     return parse_enrollment_id(enrollment_identity, field=field)
 
 
-def _asked(enrollment: Enrollment) -> tuple[str, bytes, datetime | None]:
-    """What the caller chose of it."""
-    return enrollment.account_id, enrollment.fingerprint, enrollment.expires_at
+def _asked(enrollment: Enrollment, new: NewEnrollment) -> tuple[str, bytes, datetime | None]:
+    """What the caller chose of it: not an expiry that we chose, which a repeat would not get again."""
+    return enrollment.account_id, enrollment.fingerprint, new.expires_at

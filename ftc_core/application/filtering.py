@@ -13,17 +13,28 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from ftc_core.domain.identity import parse_enrollment_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import FILTER_COMPARISONS_MAX, FILTER_MAX_CHARS
 
-__all__ = ["Field", "Schema", "boolean", "choice", "identity", "moment", "number", "parse_filter", "text"]
+__all__ = [
+    "Field",
+    "Filter",
+    "Schema",
+    "boolean",
+    "choice",
+    "identity",
+    "moment",
+    "number",
+    "parse_filter",
+    "text",
+]
 
 T = TypeVar("T")
 Predicate = Callable[[T], bool]
@@ -36,6 +47,11 @@ _ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_EQUAL: Final = frozenset({"="})
+_BEGINS: Final = frozenset({"=*"})
+_LOWER: Final = frozenset({">", ">=", "="})
+_UPPER: Final = frozenset({"<", "<=", "="})
+_PRESENCE: Final = frozenset({":"}) | _BEGINS | _LOWER | _UPPER
 _SPACE = re.compile(r"\s*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _OPERATOR = re.compile(r"<=|>=|!=|=|<|>|:")
@@ -62,6 +78,50 @@ class Field(Generic[T]):
 
 Schema = Mapping[str, Field[T]]
 """The fields of a list that may be compared, by name."""
+
+
+class _Comparison(NamedTuple, Generic[T]):
+    """One comparison: whether it holds, and what of it an index may go by."""
+
+    holds: Predicate[T]
+    name: str
+    symbol: str
+    value: Any
+
+
+class Filter(Generic[T]):
+    """Comparisons that must all hold."""
+
+    def __init__(self, comparisons: Sequence[_Comparison[T]]) -> None:
+        self._comparisons = comparisons
+
+    def __call__(self, record: T) -> bool:
+        """Whether `record` is wanted."""
+        return all(comparison.holds(record) for comparison in self._comparisons)
+
+    def value(self, name: str) -> Any:
+        """A value that the field must equal; None if the filter does not say."""
+        return next(iter(self._values(name, _EQUAL)), None)
+
+    def prefix(self, name: str) -> str:
+        """With what the text must begin."""
+        return next(iter(self._values(name, _BEGINS)), "")
+
+    def bounds(self, name: str) -> tuple[Any, Any]:
+        """Values between which the field must lie, these included; None where there is no bound."""
+        low, high = self._values(name, _LOWER), self._values(name, _UPPER)
+        return max(low, default=None), min(high, default=None)
+
+    def presence(self, name: str) -> bool:
+        """Whether only records that have the field can be wanted."""
+        return bool(self._values(name, _PRESENCE))
+
+    def _values(self, name: str, symbols: Container[str]) -> list[Any]:
+        return [
+            comparison.value
+            for comparison in self._comparisons
+            if comparison.name == name and comparison.symbol in symbols
+        ]
 
 
 def text(get: Callable[[T], str | None]) -> Field[T]:
@@ -95,8 +155,8 @@ def choice(kind: type[StrEnum], get: Callable[[T], StrEnum]) -> Field[T]:
     return Field(get, lambda value: _member(value, members))
 
 
-def parse_filter(source: str, schema: Schema[T]) -> Predicate[T] | None:
-    """Whether a record is wanted; None if `source` is blank, which wants them all.
+def parse_filter(source: str, schema: Schema[T]) -> Filter[T] | None:
+    """What tells whether a record is wanted; None if `source` is blank, which wants them all.
 
     Raises FtcError FIELD_INVALID, or ENROLLMENT_ID_… for a bad identity, all with field `filter`.
     """
@@ -114,7 +174,7 @@ def parse_filter(source: str, schema: Schema[T]) -> Predicate[T] | None:
         raise _refusal(
             f"filter has {len(comparisons)} comparisons; at most {FILTER_COMPARISONS_MAX} are allowed"
         )
-    return lambda record: all(holds(record) for holds in comparisons)
+    return Filter(comparisons)
 
 
 class _Scanner:
@@ -150,7 +210,7 @@ class _Scanner:
             self._position = space.end()
 
 
-def _comparison(scanner: _Scanner, schema: Schema[T]) -> Predicate[T]:
+def _comparison(scanner: _Scanner, schema: Schema[T]) -> _Comparison[T]:
     expectation = f"a field is expected, one of {', '.join(sorted(schema))}"
     before = scanner.refusal(expectation)
     name = scanner.take(_NAME)
@@ -161,7 +221,7 @@ def _comparison(scanner: _Scanner, schema: Schema[T]) -> Predicate[T]:
         raise scanner.refusal("an operator is expected: = != < <= > >= or :*")
     value = _value(scanner)
     try:
-        return _predicate(field, symbol[0], value)
+        return _read(field, name[0], symbol[0], value)
     except ValueError as error:
         raise _refusal(f"filter, {name[0]}: {error}") from error
 
@@ -174,25 +234,33 @@ def _value(scanner: _Scanner) -> str:
     raise scanner.refusal("a value is expected, in double quotes if it has spaces")
 
 
-def _predicate(field: Field[T], symbol: str, value: str) -> Predicate[T]:
+def _read(field: Field[T], name: str, symbol: str, value: str) -> _Comparison[T]:
     get = field.get
     if symbol == ":":
         if value != _PRESENT:
             raise ValueError("':' asks whether the field is set, and is followed by * alone")
-        return lambda record: get(record) is not None
+        return _Comparison(lambda record: get(record) is not None, name, symbol, None)
     if symbol in _EQUALITY:
         wanted_equal = symbol == "="
         if field.prefixes and value.endswith("*"):
             prefix = value[:-1]
-            return lambda record: (
-                ((found := get(record)) is not None and found.startswith(prefix)) is wanted_equal
-            )
+
+            def begins(record: T) -> bool:
+                found = get(record)
+                return (found is not None and found.startswith(prefix)) is wanted_equal
+
+            return _Comparison(begins, name, "=*" if wanted_equal else symbol, prefix)
         compare, wanted = _EQUALITY[symbol], field.read(value)
-        return lambda record: compare(get(record), wanted)
+        return _Comparison(lambda record: compare(get(record), wanted), name, symbol, wanted)
     if not field.ordered:
         raise ValueError(f"{symbol} is for times and numbers; use = or !=")
     compare, bound = _ORDER[symbol], field.read(value)
-    return lambda record: (found := get(record)) is not None and compare(found, bound)
+
+    def lies(record: T) -> bool:
+        found = get(record)
+        return found is not None and compare(found, bound)
+
+    return _Comparison(lies, name, symbol, bound)
 
 
 def _moment(value: str) -> datetime:

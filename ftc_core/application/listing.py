@@ -1,18 +1,23 @@
-"""Lists in pages: slices of a collection that is ordered by ID, which is the order of creation."""
+"""Lists in pages: slices of a collection in an order that an index serves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from ftc_core.domain.ordering import TIME_BYTES, position, sortable_time
 from ftc_core.limits import LIST_SCAN_MAX, PAGE_SIZE_DEFAULT
 
-__all__ = ["Page", "PageRequest", "read_page"]
+__all__ = ["Page", "PageRequest", "Source", "between", "position_by_id", "read_page", "single"]
 
 _CHUNK_ROWS = 250
 """Rows read at a time where only some of them are wanted."""
+_LEAST_ID, _GREATEST_ID = "0" * 32, "f" * 32
+_FIRST_TIME = (1).to_bytes(TIME_BYTES, "big")
+"""The least that a time that is there can be: before it stand the rows that have none."""
 
 
 class Record(Protocol):
@@ -26,22 +31,24 @@ T = TypeVar("T", bound=Record)
 
 
 class PageRequest(msgspec.Struct, frozen=True):
-    """Which slice: past the ID `after` (None from the start), `size` records at most, counted or not.
+    """Which slice: past the position `after` (None from the start), `size` records at most, counted or not.
 
-    `filter` is as `filtering` says, "" for every record; `descending` begins with the newest.
+    `filter` is as `filtering` says, "" for every record. `order` names the order, `descending` turns it.
     """
 
     after: str | None = None
     size: int = PAGE_SIZE_DEFAULT
     with_total: bool = False
     filter: str = ""
+    order: str = "id"
     descending: bool = False
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """One slice. `next_after` is the next one's `after`, None at the end; `total` is None unless counted.
+    """One slice. `next_after` is the next one's `after`, None at the end.
 
-    Where not every record is wanted, a slice may hold less than its size, even nothing, before the end.
+    `total` is None unless it was asked for and could be counted. Where not every record is wanted, a slice
+    may hold less than its size, even nothing, before the end.
     """
 
     records: list[T]
@@ -49,35 +56,111 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     total: int | None
 
 
+def position_by_id(record: Record) -> str:
+    """Where a record stands in the order of IDs."""
+    return record.id
+
+
+class Source(NamedTuple, Generic[T]):
+    """A collection in one order: `rows(after, limit)`, fewer than `limit` only at its end.
+
+    `position` says where a row stands in it.
+    """
+
+    rows: Callable[[str | None, int], list[T]]
+    position: Callable[[T], str] = position_by_id
+
+
+def single(found: T | None) -> Source[T]:
+    """The collection of one record that an index found, or of none."""
+    present = [] if found is None else [found]
+    return Source(lambda after, limit: present[:limit] if after is None else [])
+
+
+def between(
+    source: Source[T],
+    time: Callable[[T], datetime | None],
+    low: datetime | None,
+    high: datetime | None,
+    *,
+    descending: bool,
+) -> Source[T]:
+    """What lies from `low` to `high` (None: no bound) in a collection that is in order of `time`.
+
+    It begins at its bound and ends at the other: the rest is never looked at.
+    """
+    if low is None and high is None:
+        return source
+    least = _FIRST_TIME if low is None else sortable_time(low)
+    greatest = None if high is None else sortable_time(high)
+    if descending:
+        start = None if greatest is None else position(greatest, _GREATEST_ID)
+    else:
+        start = position(least, _LEAST_ID)
+
+    def inside(row: T) -> bool:
+        value = sortable_time(time(row))
+        return least <= value and (greatest is None or value <= greatest)
+
+    def rows(after: str | None, limit: int) -> list[T]:
+        found = source.rows(start if after is None else after, limit)
+        outside = next((place for place, row in enumerate(found) if not inside(row)), len(found))
+        return found[:outside]
+
+    return Source(rows, source.position)
+
+
 def read_page(
     request: PageRequest,
-    rows: Callable[[str | None, int], list[T]],
+    source: Source[T],
     count: Callable[[], int],
     wanted: Callable[[T], bool] | None = None,
 ) -> Page[T]:
-    """A page from `rows(after, limit)` and `count()`, both of one snapshot: the records that are `wanted`.
+    """A page of the records of `source` that are `wanted`; `count()` is of the collection without the filter.
 
     At most LIST_SCAN_MAX rows are looked at (and the page's size, if that is more), so that one call of a
-    choosy list costs no more than another; the next page goes on from there.
+    choosy list costs no more than another; the next page goes on from there. What a filter lets through is
+    counted if that, too, takes no more than LIST_SCAN_MAX rows.
     """
-    total = count() if request.with_total else None
+    total = None
+    if request.with_total:
+        total = _count(source, wanted) if wanted is not None and request.filter.strip() else count()
+    rows, place = source
     if wanted is None:
         found = rows(request.after, request.size + 1)  # one more tells whether there is a next page
         records = found[: request.size]
-        return Page(records, records[-1].id if len(found) > request.size else None, total)
+        return Page(records, place(records[-1]) if len(found) > request.size else None, total)
     records = []
-    position, budget = request.after, max(LIST_SCAN_MAX, request.size + 1)
-    while budget > 0:
-        limit = min(_CHUNK_ROWS, budget)
-        chunk = rows(position, limit)
+    reached = request.after
+    for chunk, at_end in _chunks(source, request.after, max(LIST_SCAN_MAX, request.size + 1)):
         for record in chunk:
             if not wanted(record):
                 continue
             if len(records) == request.size:
-                return Page(records, records[-1].id, total)
+                return Page(records, place(records[-1]), total)
             records.append(record)
-        if len(chunk) < limit:
+        if at_end:
             return Page(records, None, total)
-        position = chunk[-1].id
+        reached = place(chunk[-1])
+    return Page(records, reached, total)
+
+
+def _count(source: Source[T], wanted: Callable[[T], bool]) -> int | None:
+    total = 0
+    for chunk, at_end in _chunks(source, None, LIST_SCAN_MAX + 1):
+        total += sum(map(wanted, chunk))
+        if at_end:
+            return total
+    return None
+
+
+def _chunks(source: Source[T], after: str | None, budget: int) -> Iterator[tuple[list[T], bool]]:
+    """Up to `budget` rows in chunks, and of each whether it is the last of all."""
+    while budget > 0:
+        limit = min(_CHUNK_ROWS, budget)
+        chunk = source.rows(after, limit)
+        yield chunk, len(chunk) < limit
+        if len(chunk) < limit:
+            return
+        after = source.position(chunk[-1])
         budget -= limit
-    return Page(records, position, total)

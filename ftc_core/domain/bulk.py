@@ -12,9 +12,9 @@ from enum import StrEnum
 
 import msgspec
 
-from ftc_core.errors import Reason
+from ftc_core.errors import FtcError, Reason
 
-__all__ = ["BulkBatch", "BulkJob", "BulkKind", "BulkStatus"]
+__all__ = ["BulkBatch", "BulkJob", "BulkKind", "BulkStatus", "operation_limit_reached"]
 
 
 class BulkKind(StrEnum):
@@ -35,6 +35,7 @@ class BulkStatus(StrEnum):
 class BulkJob(msgspec.Struct, frozen=True, kw_only=True):
     """One job. Counts are of rows that are neither blank nor the first line.
 
+    `expires_at` is that of the enrollments that it creates, None: never.
     `offset` is the byte of the input at which the next batch begins. `ended_by` says why a job that is
     completed did not come to its end: OPERATION_CANCELLED, or what made it impossible to go on.
     """
@@ -45,6 +46,7 @@ class BulkJob(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     total_count: int
     validate_only: bool = False
+    expires_at: datetime | None = None
     status: BulkStatus = BulkStatus.NEW
     offset: int = 0
     processed_count: int = 0
@@ -70,3 +72,12 @@ class BulkBatch(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     errors: int
     refusals: dict[int, Reason]
+
+
+def operation_limit_reached(kept_max: int) -> FtcError:
+    """The refusal of a job where an account has as many as it may keep."""
+    return FtcError(
+        Reason.OPERATION_LIMIT_REACHED,
+        f"account has {kept_max} operations, the most that are kept",
+        metadata={"operations_max": str(kept_max)},
+    )

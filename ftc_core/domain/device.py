@@ -7,7 +7,9 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ["Device", "DeviceState"]
+from ftc_core.domain.ordering import position, sortable_time
+
+__all__ = ["Device", "DeviceState", "DeviceTime", "name_position", "time_position"]
 
 
 class DeviceState(StrEnum):
@@ -18,6 +20,14 @@ class DeviceState(StrEnum):
     BOOTSTRAPPED = "BOOTSTRAPPED"
     REGISTERED = "REGISTERED"
     DEREGISTERED = "DEREGISTERED"
+
+
+class DeviceTime(StrEnum):
+    """The times by which devices may be ordered."""
+
+    CLAIMED_AT = "claimed_at"
+    REGISTERED_AT = "registered_at"
+    LAST_SEEN_AT = "last_seen_at"
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,3 +59,18 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
             return None
         # A lifetime of 2**32-1 s is legal (136 years); it must not overflow datetime's range.
         return self.last_seen_at + timedelta(seconds=min(self.lifetime, 100 * 365 * 86_400))
+
+    def time(self, which: DeviceTime) -> datetime | None:
+        """One of its times; None if that has not come."""
+        moment: datetime | None = getattr(self, which.value)
+        return moment
+
+
+def time_position(device: Device, which: DeviceTime) -> str:
+    """Where it stands in an order by a time (`ordering`); without that time, before all others."""
+    return position(sortable_time(device.time(which)), device.id)
+
+
+def name_position(device: Device) -> str:
+    """Where it stands in an order by endpoint name, as UTF-8 sorts (`ordering`)."""
+    return position(device.endpoint_name.encode(), device.id)

@@ -6,7 +6,9 @@ from datetime import datetime
 
 import msgspec
 
-__all__ = ["Enrollment"]
+from ftc_core.domain.ordering import position, sortable_time
+
+__all__ = ["Enrollment", "claim_position"]
 
 
 class Enrollment(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,3 +26,8 @@ class Enrollment(msgspec.Struct, frozen=True, kw_only=True):
     def is_expired(self, now: datetime) -> bool:
         """Whether the claim window closed before a device came; a claimed enrollment never expires."""
         return self.claimed_at is None and self.expires_at is not None and self.expires_at <= now
+
+
+def claim_position(enrollment: Enrollment) -> str:
+    """Where it stands in an order by claimed_at (`ordering`): those that wait are before all others."""
+    return position(sortable_time(enrollment.claimed_at), enrollment.id)

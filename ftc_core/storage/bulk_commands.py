@@ -9,7 +9,16 @@ import msgspec
 from ftc_core.domain.bulk import BulkJob
 from ftc_core.errors import Reason
 
-__all__ = ["AdvanceBulkJob", "BulkRow", "BulkWritten", "CreateBulkJob", "DeleteBulkJob", "EndBulkJob"]
+__all__ = [
+    "AdvanceBulkJob",
+    "BulkRow",
+    "BulkSwept",
+    "BulkWritten",
+    "CreateBulkJob",
+    "DeleteBulkJob",
+    "EndBulkJob",
+    "ExpireBulkJobs",
+]
 
 
 class BulkRow(msgspec.Struct, frozen=True):
@@ -21,9 +30,14 @@ class BulkRow(msgspec.Struct, frozen=True):
 
 
 class CreateBulkJob(msgspec.Struct, frozen=True, tag=True):
-    """Add a job whose input is on disk → BulkWritten. RESOURCE_NOT_FOUND if its account does not exist."""
+    """Add a job whose input is on disk → BulkWritten.
+
+    RESOURCE_NOT_FOUND if its account does not exist; OPERATION_LIMIT_REACHED if that has `kept_max` jobs
+    already, whether or not they are completed.
+    """
 
     job: BulkJob
+    kept_max: int
 
 
 class AdvanceBulkJob(msgspec.Struct, frozen=True, tag=True):
@@ -64,7 +78,21 @@ class DeleteBulkJob(msgspec.Struct, frozen=True, tag=True):
     job_id: str
 
 
+class ExpireBulkJobs(msgspec.Struct, frozen=True, tag=True):
+    """Forget up to `limit` jobs that were completed by `until`, the longest ago first → BulkSwept."""
+
+    until: datetime
+    limit: int
+
+
 class BulkWritten(msgspec.Struct, frozen=True, tag=True):
     """The job as it is now, or was when it was deleted."""
 
     job: BulkJob
+
+
+class BulkSwept(msgspec.Struct, frozen=True, tag=True):
+    """The IDs of the jobs that are forgotten; `more` if the limit stopped it."""
+
+    job_ids: tuple[str, ...]
+    more: bool

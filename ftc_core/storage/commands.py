@@ -17,13 +17,16 @@ from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.storage.bulk_commands import (
     AdvanceBulkJob,
+    BulkSwept,
     BulkWritten,
     CreateBulkJob,
     DeleteBulkJob,
     EndBulkJob,
+    ExpireBulkJobs,
 )
 
 __all__ = [
+    "AnnounceExpiries",
     "ClaimDevice",
     "Claimed",
     "Command",
@@ -241,6 +244,18 @@ class DeregisterDevice(msgspec.Struct, frozen=True, tag=True):
     now: datetime
 
 
+class AnnounceExpiries(msgspec.Struct, frozen=True, tag=True):
+    """Tell that up to `limit` unclaimed enrollments expire by `until`, of each once → Swept.
+
+    ENROLLMENT_EXPIRING events. One that has expired by `now` is passed over: its ENROLLMENT_EXPIRED comes.
+    The enrollments keep their revisions.
+    """
+
+    now: datetime
+    until: datetime
+    limit: int = 1_000
+
+
 class ExpireEnrollments(msgspec.Struct, frozen=True, tag=True):
     """Remove up to `limit` unclaimed enrollments with expires_at ≤ now → Swept; ENROLLMENT_EXPIRED events."""
 
@@ -284,6 +299,7 @@ Command = (
     | RegisterDevice
     | UpdateRegistration
     | DeregisterDevice
+    | AnnounceExpiries
     | ExpireEnrollments
     | ExpireRegistrations
     | CompactEvents
@@ -291,6 +307,7 @@ Command = (
     | AdvanceBulkJob
     | EndBulkJob
     | DeleteBulkJob
+    | ExpireBulkJobs
 )
 
 
@@ -328,7 +345,7 @@ class Swept(msgspec.Struct, frozen=True, tag=True):
     more: bool
 
 
-Outcome = Created | Claimed | Done | Swept | BulkWritten
+Outcome = Created | Claimed | Done | Swept | BulkWritten | BulkSwept
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):

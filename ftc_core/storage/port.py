@@ -20,12 +20,13 @@ from ftc_core.domain.account import Account, ApiKey
 from ftc_core.domain.bulk import BulkBatch, BulkJob
 from ftc_core.domain.certificate import TrustAnchor, TrustedCertificate
 from ftc_core.domain.claim import ClaimFacts, ClaimRequest
-from ftc_core.domain.device import Device
+from ftc_core.domain.device import Device, DeviceTime
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
 from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.errors import FtcError
 from ftc_core.storage.commands import (
+    AnnounceExpiries,
     ClaimDevice,
     Claimed,
     Command,
@@ -56,6 +57,7 @@ from ftc_core.storage.commands import (
 )
 
 __all__ = [
+    "AnnounceExpiries",
     "ClaimDevice",
     "Claimed",
     "Command",
@@ -162,6 +164,27 @@ class View(Protocol):
         """As `list_accounts`, of one account."""
         ...
 
+    def list_waiting_enrollments(
+        self, account_id: str, *, after: str | None, limit: int, descending: bool = False
+    ) -> list[Enrollment]:
+        """As `list_enrollments`, those alone that no device has claimed."""
+        ...
+
+    def list_enrollments_by_claim(
+        self,
+        account_id: str,
+        *,
+        after: str | None,
+        limit: int,
+        descending: bool = False,
+        with_waiting: bool = True,
+    ) -> list[Enrollment]:
+        """In order of claimed_at, from the first past the position `after` (`domain.enrollment`).
+
+        Those that no device has claimed stand before all others, or are left out.
+        """
+        ...
+
     def count_enrollments(self, account_id: str) -> int:
         """How many the account has."""
         ...
@@ -180,8 +203,34 @@ class View(Protocol):
         """As `list_accounts`, of one account."""
         ...
 
+    def list_devices_by_name(
+        self, account_id: str, *, after: str | None, limit: int, descending: bool = False, prefix: str = ""
+    ) -> list[Device]:
+        """In order of endpoint names that begin with `prefix`, past the position `after`."""
+        ...
+
+    def list_devices_by_time(
+        self,
+        account_id: str,
+        which: DeviceTime,
+        *,
+        after: str | None,
+        limit: int,
+        descending: bool = False,
+    ) -> list[Device]:
+        """In order of one of their times, from the first past the position `after` (`domain.device`)."""
+        ...
+
+    def list_all_devices(self, *, after: str | None, limit: int, descending: bool = False) -> list[Device]:
+        """Of every account, in order of account and ID; `after` has the account's ID, then the device's."""
+        ...
+
     def count_devices(self, account_id: str) -> int:
         """How many the account owns."""
+        ...
+
+    def count_all_devices(self) -> int:
+        """How many all accounts own."""
         ...
 
     def claim_facts(self, request: ClaimRequest) -> ClaimFacts:

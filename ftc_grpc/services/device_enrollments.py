@@ -101,7 +101,7 @@ class DeviceEnrollmentService(
         scope = f"{account_id}/deviceEnrollments"
         revision = self._watcher.revision()
         page = await enrollments.list_enrollments(
-            self._context, account_id, self._paginator.read(request, scope=scope)
+            self._context, account_id, self._paginator.read(request, scope=scope, orders=enrollments.ORDERS)
         )
         return device_enrollment_service_pb2.ListDeviceEnrollmentsResponse(
             device_enrollments=[enrollment_to_proto(enrollment) for enrollment in page.records],

@@ -9,7 +9,7 @@ from ftc_core.application import devices
 from ftc_core.application.changes import Topic
 from ftc_core.application.context import ApplicationContext
 from ftc_grpc._gen.ftc.v1 import device_pb2, device_service_pb2, device_service_pb2_grpc, watch_pb2
-from ftc_grpc.caller import named_resource, parent_account
+from ftc_grpc.caller import ANY_ACCOUNT, named_resource, parent_accounts
 from ftc_grpc.convert import device_to_proto
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.resource_names import DEVICE
@@ -37,12 +37,13 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
     async def ListDevices(
         self, request: device_service_pb2.ListDevicesRequest, context: RpcContext
     ) -> device_service_pb2.ListDevicesResponse:
-        """List an account's devices."""
-        account_id = parent_account(request.parent)
-        scope = f"{account_id}/devices"
+        """List an account's devices, or those of all accounts."""
+        account_id = parent_accounts(request.parent)
+        scope = f"{account_id or ANY_ACCOUNT}/devices"
+        orders = devices.ORDERS_OF_ALL if account_id is None else devices.ORDERS
         revision = self._watcher.revision()
         page = await devices.list_devices(
-            self._context, account_id, self._paginator.read(request, scope=scope)
+            self._context, account_id, self._paginator.read(request, scope=scope, orders=orders)
         )
         return device_service_pb2.ListDevicesResponse(
             devices=[device_to_proto(device) for device in page.records],

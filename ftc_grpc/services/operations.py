@@ -26,7 +26,7 @@ class _Query:
 
     page_size: int
     page_token: str
-    filter: str = ""
+    filter: str
     order_by: str = ""
     include_total_size: bool = False
 
@@ -42,17 +42,13 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
         self, request: operations_pb2.ListOperationsRequest, context: RpcContext
     ) -> operations_pb2.ListOperationsResponse:
         """List operations. `name` is "", "operations", or the account whose they are."""
-        if request.filter:
-            raise FtcError(Reason.FIELD_INVALID, "filters are not supported by this method", field="filter")
         account_id = parent_account("" if request.name == _COLLECTION else request.name)
-        query, scope = _Query(request.page_size, request.page_token), f"{account_id}/{_COLLECTION}"
-        page = self._paginator.read(query, scope=scope)
-        jobs = await self._bulk.list_jobs(account_id, after=page.after, limit=page.size + 1)
-        shown = jobs[: page.size]
-        next_after = shown[-1].id if len(jobs) > page.size else None
+        query = _Query(request.page_size, request.page_token, request.filter)
+        scope = f"{account_id}/{_COLLECTION}"
+        page = await self._bulk.list_jobs(account_id, self._paginator.read(query, scope=scope))
         return operations_pb2.ListOperationsResponse(
-            operations=[operation_to_proto(job) for job in shown],
-            next_page_token=self._paginator.token(next_after, query, scope=scope),
+            operations=[operation_to_proto(job) for job in page.records],
+            next_page_token=self._paginator.token(page.next_after, query, scope=scope),
         )
 
     async def GetOperation(

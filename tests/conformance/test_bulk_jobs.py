@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 
 from ftc_core.domain.account import Account
@@ -13,17 +14,27 @@ from ftc_core.errors import Reason
 from ftc_core.storage.bulk_commands import (
     AdvanceBulkJob,
     BulkRow,
+    BulkSwept,
     BulkWritten,
     CreateBulkJob,
     DeleteBulkJob,
     EndBulkJob,
+    ExpireBulkJobs,
 )
+from ftc_core.storage.port import AnnounceExpiries, ExpireEnrollments, Swept
 from tests.conformance.scene import HOUR, NOW, Scene, fingerprint
 
 LATER = NOW + timedelta(seconds=1)
 
 
-def job_of(scene: Scene, account: Account, kind: BulkKind, *, validate_only: bool = False) -> BulkJob:
+def job_of(
+    scene: Scene,
+    account: Account,
+    kind: BulkKind,
+    *,
+    validate_only: bool = False,
+    expires_at: datetime | None = None,
+) -> BulkJob:
     job = BulkJob(
         id=scene.new_id(),
         account_id=account.id,
@@ -31,8 +42,9 @@ def job_of(scene: Scene, account: Account, kind: BulkKind, *, validate_only: boo
         created_at=NOW,
         total_count=9,
         validate_only=validate_only,
+        expires_at=expires_at,
     )
-    assert scene.run(CreateBulkJob(job)) == BulkWritten(job)
+    assert scene.run(CreateBulkJob(job, kept_max=9)) == BulkWritten(job)
     return job
 
 
@@ -198,4 +210,53 @@ def test_job_needs_its_account(scene: Scene) -> None:
         id=scene.new_id(), account_id=scene.new_id(), kind=BulkKind.CREATE, created_at=NOW, total_count=0
     )
 
-    assert scene.refused(CreateBulkJob(nowhere)).reason is Reason.RESOURCE_NOT_FOUND
+    assert scene.refused(CreateBulkJob(nowhere, kept_max=9)).reason is Reason.RESOURCE_NOT_FOUND
+
+
+def test_rows_of_a_job_expire_when_the_job_says(scene: Scene) -> None:
+    account = scene.account()
+    job = job_of(scene, account, BulkKind.CREATE, expires_at=NOW + HOUR)
+    advance(scene, batch(scene, job, 1, 2, last=True))
+
+    assert scene.run(AnnounceExpiries(LATER, NOW + HOUR)) == Swept(2, more=False)
+    assert scene.run(ExpireEnrollments(NOW + HOUR)) == Swept(2, more=False)
+    assert listed(scene, account) == set()
+
+
+def test_account_keeps_no_more_jobs_than_allowed(scene: Scene) -> None:
+    account, other = scene.account(), scene.account()
+    first = job_of(scene, account, BulkKind.CREATE)
+    surplus = msgspec.structs.replace(first, id=scene.new_id())
+
+    assert scene.refused(CreateBulkJob(surplus, kept_max=1)).reason is Reason.OPERATION_LIMIT_REACHED
+    advance(scene, batch(scene, first, last=True))
+    assert scene.refused(CreateBulkJob(surplus, kept_max=1)).reason is Reason.OPERATION_LIMIT_REACHED
+    scene.run(CreateBulkJob(msgspec.structs.replace(surplus, account_id=other.id), kept_max=1))
+    scene.run(DeleteBulkJob(first.id))
+    scene.run(CreateBulkJob(msgspec.structs.replace(surplus, id=scene.new_id()), kept_max=1))
+
+
+def test_jobs_are_forgotten_in_the_order_in_which_they_were_completed(scene: Scene) -> None:
+    account = scene.account()
+    unfinished, ended, done, later = (job_of(scene, account, BulkKind.CREATE) for _ in range(4))
+    scene.run(EndBulkJob(ended.id, Reason.OPERATION_CANCELLED, NOW))
+    advance(scene, batch(scene, done, 1, last=True))
+    scene.run(EndBulkJob(later.id, Reason.OPERATION_CANCELLED, NOW + HOUR))
+
+    assert scene.run(ExpireBulkJobs(LATER, limit=1)) == BulkSwept((ended.id,), more=True)
+    assert scene.run(ExpireBulkJobs(LATER, limit=1)) == BulkSwept((done.id,), more=False)
+    assert scene.run(ExpireBulkJobs(LATER, limit=1)) == BulkSwept((), more=False)
+
+    with scene.store.view() as view:
+        left = [job.id for job in view.list_bulk_jobs(account.id, after=None, limit=9)]
+        assert left == [unfinished.id, later.id]
+        assert view.list_bulk_batches(done.id, start=0, limit=9) == []
+    assert listed(scene, account) == {fingerprint(1)}, "what a job did stays"
+
+
+def test_deleted_job_is_not_swept_again(scene: Scene) -> None:
+    job = job_of(scene, scene.account(), BulkKind.CREATE)
+    advance(scene, batch(scene, job, last=True))
+    scene.run(DeleteBulkJob(job.id))
+
+    assert scene.run(ExpireBulkJobs(NOW + HOUR, limit=9)) == BulkSwept((), more=False)

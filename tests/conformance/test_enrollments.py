@@ -8,6 +8,7 @@ import pytest
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import Reason
 from ftc_core.storage.port import (
+    AnnounceExpiries,
     Created,
     CreateEnrollments,
     DeleteEnrollment,
@@ -170,3 +171,61 @@ def test_a_sweep_stops_at_its_limit_and_says_so(scene: Scene) -> None:
     assert scene.find_enrollment(2) is not None
     assert scene.run(ExpireEnrollments(end, limit=3)) == Swept(3, more=False)
     assert scene.run(ExpireEnrollments(end)) == Swept(0, more=False)
+
+
+def test_expiry_is_announced_once(scene: Scene) -> None:
+    account = scene.account()
+    soon = scene.enrollment(account, 1, expires_at=NOW + HOUR)
+    scene.enrollment(account, 2, expires_at=NOW + 3 * HOUR)
+    scene.enrollment(account, 3)
+    before = scene.revision()
+
+    assert scene.run(AnnounceExpiries(NOW, NOW + 2 * HOUR)) == Swept(1, more=False)
+    assert scene.run(AnnounceExpiries(NOW, NOW + 2 * HOUR)) == Swept(0, more=False)
+
+    [event] = scene.events(before)
+    assert (event.kind, event.at, event.fingerprint) == (EventKind.ENROLLMENT_EXPIRING, NOW, fingerprint(1))
+    assert (event.account_id, event.enrollment_id) == (account.id, soon.id)
+    assert scene.find_enrollment(1) == soon, "its etag stays"
+    assert scene.run(AnnounceExpiries(NOW, NOW + 3 * HOUR)) == Swept(1, more=False)
+
+
+def test_expiry_is_not_announced_of_what_was_claimed_deleted_or_has_expired(scene: Scene) -> None:
+    account = scene.trusting_account()
+    claimed, deleted, expired = (
+        scene.enrollment(account, number, expires_at=NOW + number * HOUR) for number in (3, 2, 1)
+    )
+    scene.claim(3)
+    scene.release(deleted)
+    before = scene.revision()
+
+    assert scene.run(AnnounceExpiries(NOW + HOUR, NOW + 9 * HOUR)) == Swept(0, more=False)
+
+    assert scene.revision() == before
+    assert scene.find_enrollment(3) is not None
+    assert scene.run(ExpireEnrollments(NOW + 9 * HOUR)) == Swept(1, more=False)
+    assert [event.enrollment_id for event in scene.events(before)] == [expired.id]
+    assert claimed.id != expired.id
+
+
+def test_announcements_stop_at_their_limit_and_say_so(scene: Scene) -> None:
+    account = scene.account()
+    for number in range(3):
+        scene.enrollment(account, number, expires_at=NOW + (number + 1) * HOUR)
+    before = scene.revision()
+
+    assert scene.run(AnnounceExpiries(NOW, NOW + 9 * HOUR, limit=2)) == Swept(2, more=True)
+    assert scene.run(AnnounceExpiries(NOW, NOW + 9 * HOUR, limit=2)) == Swept(1, more=False)
+
+    assert [event.fingerprint for event in scene.events(before)] == [fingerprint(n) for n in range(3)]
+
+
+def test_enrollment_made_anew_is_announced_anew(scene: Scene) -> None:
+    account = scene.account()
+    first = scene.enrollment(account, 1, expires_at=NOW + HOUR)
+    scene.run(AnnounceExpiries(NOW, NOW + HOUR))
+    scene.release(first)
+    again = scene.enrollment(account, 1, expires_at=NOW + HOUR)
+
+    assert scene.run(AnnounceExpiries(NOW, NOW + HOUR)) == Swept(1, more=False)
+    assert scene.events()[-1].enrollment_id == again.id

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from ftc_core.application.listing import PageRequest, read_page
+from ftc_core.application.listing import Page, PageRequest, Source, between, read_page
 from ftc_core.limits import LIST_SCAN_MAX
 
 
@@ -31,7 +31,7 @@ def test_pages_together_are_the_collection(size: int) -> None:
     found: list[Row] = []
     after = None
     while True:
-        page = read_page(PageRequest(after, size), rows, never)
+        page = read_page(PageRequest(after, size), Source(rows), never)
         assert len(page.records) <= size
         found += page.records
         after = page.next_after
@@ -42,12 +42,12 @@ def test_pages_together_are_the_collection(size: int) -> None:
 
 
 def test_last_page_has_no_next_even_if_it_is_full() -> None:
-    assert read_page(PageRequest(None, 5), rows, never).next_after is None
+    assert read_page(PageRequest(None, 5), Source(rows), never).next_after is None
 
 
 def test_total_is_counted_only_if_asked_for() -> None:
-    assert read_page(PageRequest(None, 1), rows, never).total is None
-    assert read_page(PageRequest(None, 1, with_total=True), rows, lambda: 5).total == 5
+    assert read_page(PageRequest(None, 1), Source(rows), never).total is None
+    assert read_page(PageRequest(None, 1, with_total=True), Source(rows), lambda: 5).total == 5
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -58,7 +58,7 @@ def test_pages_of_a_choosy_list_are_what_is_wanted_of_the_collection(size: int) 
     found: list[Row] = []
     after = None
     while True:
-        page = read_page(PageRequest(after, size), rows, never, even)
+        page = read_page(PageRequest(after, size), Source(rows), never, even)
         assert len(page.records) <= size
         found += page.records
         after = page.next_after
@@ -81,9 +81,9 @@ def test_one_page_looks_at_a_bounded_number_of_rows_and_the_next_goes_on() -> No
     def is_last(row: Row) -> bool:
         return row is many[-1]
 
-    first = read_page(PageRequest(None, 10), read, never, is_last)
+    first = read_page(PageRequest(None, 10), Source(read), never, is_last)
     assert (first.records, looked) == ([], LIST_SCAN_MAX)
-    second = read_page(PageRequest(first.next_after, 10), read, never, is_last)
+    second = read_page(PageRequest(first.next_after, 10), Source(read), never, is_last)
     assert (second.records, looked) == ([], 2 * LIST_SCAN_MAX)
-    third = read_page(PageRequest(second.next_after, 10), read, never, is_last)
+    third = read_page(PageRequest(second.next_after, 10), Source(read), never, is_last)
     assert (third.records, third.next_after) == ([many[-1]], None)

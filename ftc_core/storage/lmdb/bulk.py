@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
 
-from ftc_core.domain.bulk import BulkBatch, BulkJob, BulkKind, BulkStatus
+from ftc_core.domain.bulk import BulkBatch, BulkJob, BulkKind, BulkStatus, operation_limit_reached
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.bulk_commands import (
     AdvanceBulkJob,
+    BulkSwept,
     BulkWritten,
     CreateBulkJob,
     DeleteBulkJob,
     EndBulkJob,
+    ExpireBulkJobs,
 )
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.enrollments import insert_enrollments, remove_enrollment
-from ftc_core.storage.lmdb.tables import number_key, pack_id
+from ftc_core.storage.lmdb.tables import NUMBER_BYTES, number_key, pack_id, time_key
 from ftc_core.storage.lmdb.writer import Writer
 
-__all__ = ["advance_bulk_job", "create_bulk_job", "delete_bulk_job", "end_bulk_job"]
+__all__ = ["advance_bulk_job", "create_bulk_job", "delete_bulk_job", "end_bulk_job", "expire_bulk_jobs"]
 
 
 def create_bulk_job(writer: Writer, command: CreateBulkJob) -> BulkWritten:
     """See the command."""
     job = command.job
     writer.count(job.account_id)  # raises if there is no such account
+    kept = writer.view.list_bulk_jobs(job.account_id, after=None, limit=command.kept_max)
+    if len(kept) >= command.kept_max:
+        raise operation_limit_reached(command.kept_max)
     key = pack_id(job.id)
     writer.add(writer.tables.bulk_jobs_by_account, pack_id(job.account_id) + key)
     writer.put(writer.tables.bulk_unfinished, key)
@@ -62,13 +69,8 @@ def advance_bulk_job(writer: Writer, command: AdvanceBulkJob) -> BulkWritten:
         errors_count=job.errors_count + batch.errors,
     )
     if command.last:
-        advanced = msgspec.structs.replace(
-            advanced,
-            status=BulkStatus.COMPLETED,
-            completed_at=command.now,
-            total_count=advanced.processed_count,
-        )
-        writer.delete(writer.tables.bulk_unfinished, pack_id(job.id))
+        whole = msgspec.structs.replace(advanced, total_count=advanced.processed_count)
+        return _complete(writer, whole, command.now)
     return _put(writer, advanced)
 
 
@@ -77,11 +79,7 @@ def end_bulk_job(writer: Writer, command: EndBulkJob) -> BulkWritten:
     job = _existing(writer, command.job_id)
     if job.done:
         return BulkWritten(job)
-    ended = msgspec.structs.replace(
-        job, status=BulkStatus.COMPLETED, completed_at=command.now, ended_by=command.reason
-    )
-    writer.delete(writer.tables.bulk_unfinished, pack_id(job.id))
-    return _put(writer, ended)
+    return _complete(writer, msgspec.structs.replace(job, ended_by=command.reason), command.now)
 
 
 def delete_bulk_job(writer: Writer, command: DeleteBulkJob) -> BulkWritten:
@@ -89,11 +87,17 @@ def delete_bulk_job(writer: Writer, command: DeleteBulkJob) -> BulkWritten:
     job = _existing(writer, command.job_id)
     if not job.done:
         raise FtcError(Reason.OPERATION_UNFINISHED)
-    key = pack_id(job.id)
-    writer.delete_prefix(writer.tables.bulk_batches, key)
-    writer.delete(writer.tables.bulk_jobs, key)
-    writer.delete(writer.tables.bulk_jobs_by_account, pack_id(job.account_id) + key)
+    _remove(writer, job)
     return BulkWritten(job)
+
+
+def expire_bulk_jobs(writer: Writer, command: ExpireBulkJobs) -> BulkSwept:
+    """See the command."""
+    due, more = writer.due(writer.tables.bulk_completed, time_key(command.until), command.limit)
+    job_ids = tuple(key[NUMBER_BYTES:].hex() for key in due)
+    for job_id in job_ids:
+        _remove(writer, _existing(writer, job_id))
+    return BulkSwept(job_ids, more)
 
 
 def _create(writer: Writer, job: BulkJob, command: AdvanceBulkJob) -> dict[int, Reason]:
@@ -110,6 +114,7 @@ def _create(writer: Writer, job: BulkJob, command: AdvanceBulkJob) -> dict[int, 
             account_id=job.account_id,
             fingerprint=row.fingerprint,
             created_at=command.now,
+            expires_at=job.expires_at,
         )
         for row in command.rows
     ]
@@ -134,6 +139,23 @@ def _existing(writer: Writer, job_id: str) -> BulkJob:
     if job is None:
         raise FtcError(Reason.RESOURCE_NOT_FOUND, "operation not found")
     return job
+
+
+def _complete(writer: Writer, job: BulkJob, at: datetime) -> BulkWritten:
+    key = pack_id(job.id)
+    writer.delete(writer.tables.bulk_unfinished, key)
+    writer.put(writer.tables.bulk_completed, time_key(at) + key)
+    return _put(writer, msgspec.structs.replace(job, status=BulkStatus.COMPLETED, completed_at=at))
+
+
+def _remove(writer: Writer, job: BulkJob) -> None:
+    """Forget `job`, which is completed."""
+    tables, key = writer.tables, pack_id(job.id)
+    assert job.completed_at is not None  # noqa: S101 - what completed means
+    writer.delete(tables.bulk_completed, time_key(job.completed_at) + key)
+    writer.delete_prefix(tables.bulk_batches, key)
+    writer.delete(tables.bulk_jobs, key)
+    writer.delete(tables.bulk_jobs_by_account, pack_id(job.account_id) + key)
 
 
 def _put(writer: Writer, job: BulkJob) -> BulkWritten:

@@ -58,7 +58,7 @@ def _claim_enrollment(
         return
     claimed = msgspec.structs.replace(enrollment, claimed_at=now, enrolled_device_id=device_id)
     revision = writer.emit_enrollment(EventKind.ENROLLMENT_CLAIMED, now, claimed)
-    claim_enrollment(writer, msgspec.structs.replace(claimed, revision=revision))
+    claim_enrollment(writer, enrollment, msgspec.structs.replace(claimed, revision=revision))
 
 
 def _claim_first(writer: Writer, command: ClaimDevice, grant: Granted) -> Claimed:

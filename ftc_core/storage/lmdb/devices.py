@@ -5,11 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 
 from ftc_core.domain import ledger
-from ftc_core.domain.device import Device
+from ftc_core.domain.device import Device, DeviceTime
 from ftc_core.domain.event import EventKind
 from ftc_core.domain.ledger import LedgerKind
 from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.tables import endpoint_key, fingerprint_key, number_key, pack_id, time_key
+from ftc_core.storage.lmdb.tables import (
+    device_time_prefix,
+    endpoint_key,
+    fingerprint_key,
+    number_key,
+    pack_id,
+    time_key,
+    time_order_key,
+)
 from ftc_core.storage.lmdb.writer import Writer
 
 __all__ = ["add_device", "change_device", "emit_device", "release_device"]
@@ -21,6 +29,8 @@ def add_device(writer: Writer, device: Device) -> None:
     writer.add(tables.devices, key, records.DEVICE.encode(device))
     writer.put(tables.devices_by_fingerprint, fingerprint_key(device.fingerprint), key)
     writer.put(tables.endpoint_names, _endpoint_key(device), device.fingerprint)
+    for which in DeviceTime:
+        writer.put(tables.devices_by_time, _time_key(device, which))
     writer.count(device.account_id, devices=1)
     _append_ledger(writer, LedgerKind.CLAIMED, device, device.claimed_at, device.revision)
 
@@ -32,6 +42,10 @@ def change_device(writer: Writer, before: Device, after: Device) -> None:
     if after.endpoint_name != before.endpoint_name:
         writer.delete(tables.endpoint_names, _endpoint_key(before))
         writer.put(tables.endpoint_names, _endpoint_key(after), after.fingerprint)
+    for which in DeviceTime:
+        if after.time(which) != before.time(which):
+            writer.delete(tables.devices_by_time, _time_key(before, which))
+            writer.put(tables.devices_by_time, _time_key(after, which))
     lapsed, lapses = before.registration_expires_at(), after.registration_expires_at()
     if lapsed != lapses:
         if lapsed is not None:
@@ -46,6 +60,8 @@ def release_device(writer: Writer, device: Device, at: datetime) -> int:
     writer.delete(tables.devices, key)
     writer.delete(tables.devices_by_fingerprint, device.fingerprint)
     writer.delete(tables.endpoint_names, _endpoint_key(device))
+    for which in DeviceTime:
+        writer.delete(tables.devices_by_time, _time_key(device, which))
     lapses = device.registration_expires_at()
     if lapses is not None:
         writer.delete(tables.registration_expiry, time_key(lapses) + key)
@@ -87,3 +103,8 @@ def _key(device: Device) -> bytes:
 
 def _endpoint_key(device: Device) -> bytes:
     return endpoint_key(pack_id(device.account_id), device.endpoint_name)
+
+
+def _time_key(device: Device, which: DeviceTime) -> bytes:
+    prefix = device_time_prefix(pack_id(device.account_id), which)
+    return time_order_key(prefix, device.time(which), pack_id(device.id))

@@ -14,11 +14,20 @@ from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.devices import release_device
 from ftc_core.storage.lmdb.faults import corrupt
 from ftc_core.storage.lmdb.preconditions import check_revision
-from ftc_core.storage.lmdb.tables import NUMBER_BYTES, fingerprint_key, pack_id, time_key
+from ftc_core.storage.lmdb.tables import NUMBER_BYTES, fingerprint_key, pack_id, time_key, time_order_key
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import Created, CreateEnrollments, DeleteEnrollment, Done, ExpireEnrollments, Swept
+from ftc_core.storage.port import (
+    AnnounceExpiries,
+    Created,
+    CreateEnrollments,
+    DeleteEnrollment,
+    Done,
+    ExpireEnrollments,
+    Swept,
+)
 
 __all__ = [
+    "announce_expiries",
     "claim_enrollment",
     "create_enrollments",
     "delete_enrollment",
@@ -49,13 +58,23 @@ def delete_enrollment(writer: Writer, command: DeleteEnrollment) -> Done:
     return Done(remove_enrollment(writer, enrollment, command.now))
 
 
+def announce_expiries(writer: Writer, command: AnnounceExpiries) -> Swept:
+    """See the command."""
+    table = writer.tables.enrollment_notice
+    due, more = writer.due(table, time_key(command.until), command.limit)
+    told = 0
+    for key, enrollment in zip(due, _enrollments_at(writer, due), strict=True):
+        writer.delete(table, key)
+        if not enrollment.is_expired(command.now):
+            writer.emit_enrollment(EventKind.ENROLLMENT_EXPIRING, command.now, enrollment)
+            told += 1
+    return Swept(told, more)
+
+
 def expire_enrollments(writer: Writer, command: ExpireEnrollments) -> Swept:
     """See the command."""
     due, more = writer.due(writer.tables.enrollment_expiry, time_key(command.now), command.limit)
-    enrollments = writer.view.find_enrollments([key[NUMBER_BYTES:] for key in due])
-    for key, enrollment in zip(due, enrollments, strict=True):
-        if enrollment is None:
-            raise corrupt(f"enrollment_expiry has {key.hex()}")
+    for enrollment in _enrollments_at(writer, due):
         _remove(writer, enrollment)
         writer.emit_enrollment(EventKind.ENROLLMENT_EXPIRED, command.now, enrollment)
     return Swept(len(due), more)
@@ -76,14 +95,19 @@ def insert_enrollment(writer: Writer, given: Enrollment, now: datetime) -> Enrol
     enrollment = msgspec.structs.replace(given, revision=revision)
     key = pack_id(enrollment.account_id) + pack_id(enrollment.id)
     writer.add(writer.tables.enrollments_by_account, key, enrollment.fingerprint)
-    _put(writer, enrollment)
+    writer.put(writer.tables.enrollments_by_claim, _claim_key(enrollment))
+    writer.put(writer.tables.enrollments, enrollment.fingerprint, records.ENROLLMENT.encode(enrollment))
+    if enrollment.expires_at is not None:
+        expiry = time_key(enrollment.expires_at) + enrollment.fingerprint
+        writer.put(writer.tables.enrollment_expiry, expiry)
+        writer.put(writer.tables.enrollment_notice, expiry)
     return enrollment
 
 
 def insert_enrollments(
     writer: Writer, account_id: str, rows: Sequence[Enrollment], now: datetime
 ) -> list[int]:
-    """Put `rows`, all of one account and without expiry, on its list; counts them.
+    """Put `rows`, all of one account, on its list; counts them.
 
     Gives the places of those whose identity stands on a list already. The same as `insert_enrollment` for
     each, but rows go to LMDB in few calls, and a look for each identity is saved.
@@ -91,20 +115,29 @@ def insert_enrollments(
     account, tables = pack_id(account_id), writer.tables
     standing: list[int] = []
     listed: list[tuple[bytes, bytes]] = []
+    waiting: list[tuple[bytes, bytes]] = []
+    expiring: list[tuple[bytes, bytes]] = []
     events: list[Event] = []
 
     def flush() -> None:
         writer.append_events(events)
         writer.put_many(tables.enrollments_by_account, listed)
-        events.clear()
-        listed.clear()
+        writer.put_many(tables.enrollments_by_claim, waiting)
+        for table in (tables.enrollment_expiry, tables.enrollment_notice):
+            writer.put_many(table, expiring)
+        for written in (events, listed, waiting, expiring):
+            written.clear()
 
     for place, given in enumerate(rows):
         key, revision = fingerprint_key(given.fingerprint), writer.revision + 1
         record = records.ENROLLMENT.encode(msgspec.structs.replace(given, revision=revision))
         if writer.put_new(tables.enrollments, key, record):
             writer.revision = revision
-            listed.append((account + pack_id(given.id), key))
+            enrollment_key = pack_id(given.id)
+            listed.append((account + enrollment_key, key))
+            waiting.append((time_order_key(account, None, enrollment_key), b""))
+            if given.expires_at is not None:
+                expiring.append((time_key(given.expires_at) + key, b""))
             events.append(
                 Event(
                     revision=revision,
@@ -136,23 +169,43 @@ def remove_enrollment(writer: Writer, enrollment: Enrollment, now: datetime) -> 
     return revision
 
 
-def claim_enrollment(writer: Writer, claimed: Enrollment) -> None:
-    """Store `claimed`, which has its device and claimed_at now: it no longer expires."""
-    if claimed.expires_at is not None:
-        writer.delete(writer.tables.enrollment_expiry, time_key(claimed.expires_at) + claimed.fingerprint)
-    _put(writer, claimed)
+def claim_enrollment(writer: Writer, before: Enrollment, claimed: Enrollment) -> None:
+    """Store `claimed`, which has its device and claimed_at now, for `before`: it no longer expires."""
+    tables = writer.tables
+    _forget_expiry(writer, before)
+    writer.delete(tables.enrollments_by_claim, _claim_key(before))
+    writer.put(tables.enrollments_by_claim, _claim_key(claimed))
+    writer.put(tables.enrollments, claimed.fingerprint, records.ENROLLMENT.encode(claimed))
 
 
-def _put(writer: Writer, enrollment: Enrollment) -> None:
-    writer.put(writer.tables.enrollments, enrollment.fingerprint, records.ENROLLMENT.encode(enrollment))
-    if enrollment.expires_at is not None and enrollment.claimed_at is None:
-        writer.put(writer.tables.enrollment_expiry, time_key(enrollment.expires_at) + enrollment.fingerprint)
+def _enrollments_at(writer: Writer, keys: Sequence[bytes]) -> list[Enrollment]:
+    """Those that `keys` of an index of expiries point to."""
+    found = []
+    for key, enrollment in zip(
+        keys, writer.view.find_enrollments([key[NUMBER_BYTES:] for key in keys]), strict=True
+    ):
+        if enrollment is None:
+            raise corrupt(f"an index of expiries has {key.hex()}")
+        found.append(enrollment)
+    return found
+
+
+def _claim_key(enrollment: Enrollment) -> bytes:
+    """Of `enrollments_by_claim`."""
+    return time_order_key(pack_id(enrollment.account_id), enrollment.claimed_at, pack_id(enrollment.id))
+
+
+def _forget_expiry(writer: Writer, enrollment: Enrollment) -> None:
+    if enrollment.expires_at is not None:
+        expiry = time_key(enrollment.expires_at) + enrollment.fingerprint
+        writer.delete(writer.tables.enrollment_expiry, expiry)
+        writer.delete(writer.tables.enrollment_notice, expiry)
 
 
 def _remove(writer: Writer, enrollment: Enrollment) -> None:
     tables = writer.tables
     writer.delete(tables.enrollments, enrollment.fingerprint)
     writer.delete(tables.enrollments_by_account, pack_id(enrollment.account_id) + pack_id(enrollment.id))
-    if enrollment.expires_at is not None:
-        writer.delete(tables.enrollment_expiry, time_key(enrollment.expires_at) + enrollment.fingerprint)
+    writer.delete(tables.enrollments_by_claim, _claim_key(enrollment))
+    _forget_expiry(writer, enrollment)
     writer.count(enrollment.account_id, enrollments=-1)

@@ -13,7 +13,13 @@ import structlog
 
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import STORE_MAP_BYTES, STORE_READER_CHECK_S
-from ftc_core.storage.bulk_commands import AdvanceBulkJob, CreateBulkJob, DeleteBulkJob, EndBulkJob
+from ftc_core.storage.bulk_commands import (
+    AdvanceBulkJob,
+    CreateBulkJob,
+    DeleteBulkJob,
+    EndBulkJob,
+    ExpireBulkJobs,
+)
 from ftc_core.storage.lmdb import (
     accounts,
     api_keys,
@@ -31,6 +37,7 @@ from ftc_core.storage.lmdb.tables import Tables
 from ftc_core.storage.lmdb.view import LmdbView
 from ftc_core.storage.lmdb.writer import Writer
 from ftc_core.storage.port import (
+    AnnounceExpiries,
     ClaimDevice,
     Command,
     CompactEvents,
@@ -188,6 +195,8 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return enrollments.create_enrollments(writer, command)
         case DeleteEnrollment():
             return enrollments.delete_enrollment(writer, command)
+        case AnnounceExpiries():
+            return enrollments.announce_expiries(writer, command)
         case ExpireEnrollments():
             return enrollments.expire_enrollments(writer, command)
         case ExpireRegistrations():
@@ -220,5 +229,7 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return bulk.end_bulk_job(writer, command)
         case DeleteBulkJob():
             return bulk.delete_bulk_job(writer, command)
+        case ExpireBulkJobs():
+            return bulk.expire_bulk_jobs(writer, command)
         case _:
             assert_never(command)

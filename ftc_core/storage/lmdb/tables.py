@@ -16,9 +16,12 @@ otherwise; `–` is an empty value.
 | trust_anchors_by_subject | SHA-256 of the DER subject, fingerprint | – |
 | enrollments | fingerprint | record |
 | enrollments_by_account | account, enrollment | fingerprint |
+| enrollments_by_claim | account, time of the claim (0: it waits), enrollment | – |
 | enrollment_expiry | time, fingerprint | – (unclaimed ones only) |
+| enrollment_notice | time of expiry, fingerprint | – (unclaimed ones whose expiry was not announced) |
 | devices | account, device | record |
 | devices_by_fingerprint | fingerprint | account, device |
+| devices_by_time | account, which time (1 byte), time (0: it has none), device | – |
 | endpoint_names | account, name in UTF-8 (≤256 bytes; LMDB takes keys of 511) | fingerprint of its holder |
 | registration_expiry | time, account, device | – (registered ones only) |
 | ledger | fingerprint, sequence | record |
@@ -28,6 +31,7 @@ otherwise; `–` is an empty value.
 | bulk_jobs | job | record |
 | bulk_jobs_by_account | account, job | – |
 | bulk_unfinished | job | – |
+| bulk_completed | time of completion, job | – |
 | bulk_batches | job, byte of the input at which it begins | record |
 
 Enrollments lie under their fingerprint because that is how devices ask for them: one descent of one tree.
@@ -36,12 +40,14 @@ Enrollments lie under their fingerprint because that is how devices ask for them
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Self
 
 import lmdb
 
 from ftc_core.domain.certificate import CertificateService
+from ftc_core.domain.device import DeviceTime
+from ftc_core.domain.ordering import sortable_time
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import ENDPOINT_NAME_MAX_BYTES
 
@@ -51,12 +57,14 @@ __all__ = [
     "NUMBER_BYTES",
     "Tables",
     "certificate_key",
+    "device_time_prefix",
     "endpoint_key",
     "fingerprint_key",
     "number_key",
     "pack_id",
     "prefix_end",
     "time_key",
+    "time_order_key",
     "unpack_number",
 ]
 
@@ -64,8 +72,7 @@ ID_BYTES = 16
 FINGERPRINT_BYTES = 32
 NUMBER_BYTES = 8
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_TIME_BYTE = {DeviceTime.CLAIMED_AT: b"C", DeviceTime.REGISTERED_AT: b"R", DeviceTime.LAST_SEEN_AT: b"S"}
 _SERVICE_BYTE = {CertificateService.BOOTSTRAP: b"B", CertificateService.LWM2M: b"L"}
 
 
@@ -83,9 +90,12 @@ class Tables:
     trust_anchors_by_subject: lmdb._Database
     enrollments: lmdb._Database
     enrollments_by_account: lmdb._Database
+    enrollments_by_claim: lmdb._Database
     enrollment_expiry: lmdb._Database
+    enrollment_notice: lmdb._Database
     devices: lmdb._Database
     devices_by_fingerprint: lmdb._Database
+    devices_by_time: lmdb._Database
     endpoint_names: lmdb._Database
     registration_expiry: lmdb._Database
     ledger: lmdb._Database
@@ -95,6 +105,7 @@ class Tables:
     bulk_jobs: lmdb._Database
     bulk_jobs_by_account: lmdb._Database
     bulk_unfinished: lmdb._Database
+    bulk_completed: lmdb._Database
     bulk_batches: lmdb._Database
 
     @classmethod
@@ -141,12 +152,22 @@ def unpack_number(packed: bytes) -> int:
 
 def time_key(at: datetime) -> bytes:
     """Microseconds since 1970; anything earlier sorts with 1970, which is past just as well."""
-    return number_key(max(0, (at - _EPOCH) // _MICROSECOND))
+    return sortable_time(at)
+
+
+def time_order_key(prefix: bytes, at: datetime | None, resource_id: bytes) -> bytes:
+    """Of an index by time under `prefix`; the ID is packed. What is absent sorts before all times."""
+    return prefix + sortable_time(at) + resource_id
 
 
 def prefix_end(prefix: bytes) -> bytes:
     """A key above every key of the form `prefix` and a number."""
     return prefix + b"\xff" * (NUMBER_BYTES + 1)
+
+
+def device_time_prefix(account: bytes, which: DeviceTime) -> bytes:
+    """Of `devices_by_time`; `account` is packed."""
+    return account + _TIME_BYTE[which]
 
 
 def certificate_key(account: bytes, fingerprint: bytes, service: CertificateService) -> bytes:

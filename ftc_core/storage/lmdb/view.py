@@ -20,17 +20,17 @@ from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
 from ftc_core.domain.ledger import LedgerEntry
-from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import TRUST_CANDIDATES_MAX
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.counts import Counts, split_account
 from ftc_core.storage.lmdb.faults import corrupt, translate
+from ftc_core.storage.lmdb.lists import LmdbLists
 from ftc_core.storage.lmdb.records import Codec
+from ftc_core.storage.lmdb.scan import rows_under, rows_up
 from ftc_core.storage.lmdb.tables import (
     FINGERPRINT_BYTES,
     ID_BYTES,
     NUMBER_BYTES,
-    Tables,
     certificate_key,
     endpoint_key,
     number_key,
@@ -43,22 +43,15 @@ __all__ = ["LmdbView"]
 
 T = TypeVar("T")
 
-_ABOVE_IDS = b"\xff" * (ID_BYTES + 1)
-"""Sorts above every ID."""
 
-
-class LmdbView:
+class LmdbView(LmdbLists):
     """The port's `View` over one transaction.
 
     As a context manager it ends the transaction, and turns LMDB's errors into FtcError INTERNAL_1 or _5.
     An ID that is not 32 lower-case hex characters names nothing.
     """
 
-    __slots__ = ("_tables", "_txn")
-
-    def __init__(self, txn: lmdb.Transaction[bytes], tables: Tables) -> None:
-        self._txn = txn
-        self._tables = tables
+    __slots__ = ()
 
     def __enter__(self) -> Self:
         return self
@@ -137,14 +130,14 @@ class LmdbView:
         yield from (fingerprint for fingerprint in fingerprints if len(fingerprint) == FINGERPRINT_BYTES)
         for subject in subjects:
             prefix = hashlib.sha256(subject).digest()
-            for key, _ in self._scan(self._tables.trust_anchors_by_subject, prefix, prefix):
+            for key, _ in rows_under(self._txn, self._tables.trust_anchors_by_subject, prefix):
                 yield key[len(prefix) :]
 
     # --- enrollments -------------------------------------------------------------------------------
 
     def get_enrollment(self, account_id: str, enrollment_id: str) -> Enrollment | None:
         fingerprint = self._get(self._tables.enrollments_by_account, account_id, enrollment_id)
-        return None if fingerprint is None else self._indexed_enrollment(fingerprint)
+        return None if fingerprint is None else self._enrollment(fingerprint)
 
     def find_enrollments(self, fingerprints: Sequence[bytes]) -> list[Enrollment | None]:
         get, table, decode = self._txn.get, self._tables.enrollments, records.ENROLLMENT.decode
@@ -154,20 +147,8 @@ class LmdbView:
             found.append(None if stored is None else decode(stored))
         return found
 
-    def list_enrollments(
-        self, account_id: str, *, after: str | None, limit: int, descending: bool = False
-    ) -> list[Enrollment]:
-        page = self._page_of(self._tables.enrollments_by_account, account_id, after, limit, descending)
-        return [self._indexed_enrollment(fingerprint) for _, fingerprint in page]
-
     def count_enrollments(self, account_id: str) -> int:
         return self.counts(account_id).enrollments
-
-    def _indexed_enrollment(self, fingerprint: bytes) -> Enrollment:
-        [enrollment] = self.find_enrollments((fingerprint,))
-        if enrollment is None:
-            raise corrupt(f"enrollments lacks {fingerprint.hex()}")
-        return enrollment
 
     # --- devices -----------------------------------------------------------------------------------
 
@@ -177,25 +158,17 @@ class LmdbView:
     def find_devices(self, fingerprints: Sequence[bytes]) -> list[Device | None]:
         return [self._device_of(fingerprint) for fingerprint in fingerprints]
 
-    def list_devices(
-        self, account_id: str, *, after: str | None, limit: int, descending: bool = False
-    ) -> list[Device]:
-        page = self._page_of(self._tables.devices, account_id, after, limit, descending)
-        return [records.DEVICE.decode(stored) for _, stored in page]
-
     def count_devices(self, account_id: str) -> int:
         return self.counts(account_id).devices
+
+    def count_all_devices(self) -> int:
+        return self._txn.stat(self._tables.devices)["entries"]
 
     def _device_of(self, fingerprint: bytes) -> Device | None:
         if len(fingerprint) != FINGERPRINT_BYTES:
             return None
         key = self._txn.get(fingerprint, None, self._tables.devices_by_fingerprint)
-        if key is None:
-            return None
-        stored = self._txn.get(key, None, self._tables.devices)
-        if stored is None:
-            raise corrupt(f"devices lacks {key.hex()}")
-        return records.DEVICE.decode(stored)
+        return None if key is None else self._device(key)
 
     # --- claims ------------------------------------------------------------------------------------
 
@@ -244,12 +217,12 @@ class LmdbView:
         return [self._indexed_bulk_job(key[ID_BYTES:]) for key, _ in page]
 
     def list_unfinished_bulk_jobs(self) -> list[BulkJob]:
-        rows = self._scan(self._tables.bulk_unfinished, b"", b"")
+        rows = rows_under(self._txn, self._tables.bulk_unfinished, b"")
         return [self._indexed_bulk_job(key) for key, _ in rows]
 
     def list_bulk_batches(self, job_id: str, *, start: int, limit: int) -> list[BulkBatch]:
         job = pack_id(job_id)
-        rows = self._scan(self._tables.bulk_batches, job + number_key(start), job)
+        rows = rows_up(self._txn, self._tables.bulk_batches, job + number_key(start), prefix_end(job))
         return [records.BULK_BATCH.decode(stored) for _, stored in itertools.islice(rows, limit)]
 
     def _indexed_bulk_job(self, key: bytes) -> BulkJob:
@@ -263,26 +236,21 @@ class LmdbView:
     def ledger(self, fingerprint: bytes) -> list[LedgerEntry]:
         if len(fingerprint) != FINGERPRINT_BYTES:
             return []
-        entries = self._scan(self._tables.ledger, fingerprint, fingerprint)
+        entries = rows_under(self._txn, self._tables.ledger, fingerprint)
         return [records.LEDGER_ENTRY.decode(stored) for _, stored in entries]
 
     def ledger_head(self, fingerprint: bytes) -> LedgerEntry | None:
         """The newest entry of one certificate's history."""
         cursor = self._txn.cursor(self._tables.ledger)
-        above = cursor.set_range(prefix_end(fingerprint))
-        found = cursor.prev() if above else cursor.last()
+        beyond = cursor.set_range(prefix_end(fingerprint))
+        found = cursor.prev() if beyond else cursor.last()
         if not found or not cursor.key().startswith(fingerprint):
             return None
         return records.LEDGER_ENTRY.decode(cursor.value())
 
     def events(self, *, after_revision: int, limit: int) -> list[Event]:
-        found: list[Event] = []
-        if limit > 0:
-            for _, stored in self._scan(self._tables.events, number_key(max(0, after_revision + 1)), b""):
-                found.append(records.EVENT.decode(stored))
-                if len(found) == limit:
-                    break
-        return found
+        rows = rows_up(self._txn, self._tables.events, number_key(max(0, after_revision + 1)), None)
+        return [records.EVENT.decode(stored) for _, stored in itertools.islice(rows, max(0, limit))]
 
     def compacted_revision(self) -> int:
         return unpack_number(self._txn.get(b"compacted", b"", self._tables.meta))
@@ -305,63 +273,6 @@ class LmdbView:
         """How many of each the account has; none of an account that there is not."""
         stored = self._get(self._tables.accounts, account_id)
         return Counts() if stored is None else split_account(stored)[0]
-
-    def _page_of(
-        self,
-        table: lmdb._Database,
-        account_id: str,
-        after: str | None,
-        limit: int,
-        descending: bool = False,
-    ) -> Iterator[tuple[bytes, bytes]]:
-        try:
-            account = pack_id(account_id)
-        except ValueError:
-            return iter(())
-        return self._page(table, account, after, limit, descending)
-
-    def _page(
-        self, table: lmdb._Database, prefix: bytes, after: str | None, limit: int, descending: bool
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """Up to `limit` rows under `prefix`, from the first ID past `after` in the order asked for."""
-        if limit <= 0:
-            return
-        try:
-            position = None if after is None else pack_id(after)
-        except ValueError:
-            raise FtcError(Reason.PAGE_TOKEN_INVALID) from None
-        if descending:
-            rows = self._scan_down(table, prefix + (_ABOVE_IDS if position is None else position), prefix)
-        else:
-            # With a zero byte behind it, the least key past the ID.
-            rows = self._scan(table, prefix + (b"" if position is None else position + b"\x00"), prefix)
-        for count, row in enumerate(rows, start=1):
-            yield row
-            if count == limit:
-                return
-
-    def _scan(self, table: lmdb._Database, start: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Rows from the first key ≥ `start` as long as keys begin with `prefix`."""
-        cursor = self._txn.cursor(table)
-        # LMDB takes no empty key, not even to search from.
-        found = cursor.set_range(start) if start else cursor.first()
-        while found:
-            key, value = cursor.item()
-            if not key.startswith(prefix):
-                return
-            yield key, value
-            found = cursor.next()
-
-    def _scan_down(self, table: lmdb._Database, end: bytes, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Rows from the last key < `end` down, as long as keys begin with `prefix`."""
-        cursor = self._txn.cursor(table)
-        found = cursor.prev() if cursor.set_range(end) else cursor.last()
-        while found:
-            key, value = cursor.item()
-            if not key.startswith(prefix):
-                return
-            yield key, value
-            found = cursor.prev()
 
 
 def _account(stored: bytes) -> Account:
