@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 import click
 
 from ftc_core.credentials.data_directory import DataDirectory
+from ftc_core.credentials.pki import Identity
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import read_file
 from ftc_core.settings import Settings
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import GetAccountRequest
-from ftc_grpc.client import ApiClient
+from ftc_grpc.client import ApiClient, ClientCertificate
 from ftc_grpc.resource_names import NamePattern
 
 __all__ = ["Connection", "api_command"]
@@ -75,6 +76,20 @@ def api_command(command: Command) -> Command:
         help="A file that holds the API key. Default: operator.key of the data directory here.",
     )
     @click.option(
+        "--client-cert",
+        envvar="FTC_CLIENT_CERT",
+        show_envvar=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Your certificate, PEM, with intermediates if any, for the API's mTLS port; instead of a key.",
+    )
+    @click.option(
+        "--client-key",
+        envvar="FTC_CLIENT_KEY",
+        show_envvar=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The private key of --client-cert, PEM, not encrypted.",
+    )
+    @click.option(
         "--ca",
         envvar="FTC_CA",
         show_envvar=True,
@@ -82,7 +97,7 @@ def api_command(command: Command) -> Command:
         help="CA of the API's certificate, PEM. Default: the server CA of the data directory here.",
     )
     @click.option(
-        "--account", default="", help="Account ID or name to work in. Default: the key's own account."
+        "--account", default="", help="Account ID or name to work in. Default: the caller's own account."
     )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
     @functools.wraps(command)
@@ -91,12 +106,15 @@ def api_command(command: Command) -> Command:
         endpoint: str,
         api_key: str | None,
         api_key_file: Path | None,
+        client_cert: Path | None,
+        client_key: Path | None,
         ca: Path | None,
         account: str,
         as_json: bool,
         **kwargs: Any,
     ) -> Any:
-        with _connected(endpoint, api_key, api_key_file, ca) as api:
+        certificate = _client_certificate(client_cert, client_key)
+        with _connected(endpoint, api_key, api_key_file, certificate, ca) as api:
             return command(Connection(api, account, as_json), *args, **kwargs)
 
     return run  # type: ignore[return-value] # click takes the options away again
@@ -104,14 +122,34 @@ def api_command(command: Command) -> Command:
 
 @contextmanager
 def _connected(
-    endpoint: str, api_key: str | None, api_key_file: Path | None, ca: Path | None
+    endpoint: str,
+    api_key: str | None,
+    api_key_file: Path | None,
+    certificate: ClientCertificate | None,
+    ca: Path | None,
 ) -> Iterator[ApiClient]:
     here = DataDirectory(Path(os.environ.get("FTC_DATA_DIR") or Settings().data_dir))
-    if not api_key:
+    # A key that is sent decides who calls: the one that merely lies here must not outdo a certificate.
+    if not api_key and (api_key_file or certificate is None):
         api_key = _read(api_key_file, here.operator_key, "API key", "--api-key-file").decode(errors="replace")
     ca_pem = _read(ca, here.server_ca_file, "CA of the API", "--ca")
-    with ApiClient(endpoint, api_key=api_key.strip(), ca_pem=ca_pem) as api:
+    key = api_key.strip() if api_key else None
+    with ApiClient(endpoint, ca_pem=ca_pem, api_key=key, certificate=certificate) as api:
         yield api
+
+
+def _client_certificate(certificate: Path | None, key: Path | None) -> ClientCertificate | None:
+    """What the files hold, None if none is named. Raises FtcError FILE_UNREADABLE."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise click.UsageError("--client-cert and --client-key go together")
+    held = ClientCertificate(read_file(certificate), read_file(key))
+    try:
+        Identity.from_pem(held.certificate_pem, held.private_key_pem)  # gRPC would only say "no connection"
+    except (ValueError, TypeError) as error:  # TypeError: an encrypted key
+        raise FtcError(Reason.FILE_UNREADABLE, f"{certificate}, {key}: {error}") from error
+    return held
 
 
 def _read(given: Path | None, default: Path, what: str, option: str) -> bytes:
