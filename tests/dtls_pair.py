@@ -20,7 +20,9 @@ from ftc_core.dtls.association import ApplicationData, Association, Closed, Even
 from ftc_core.dtls.context import client_context, server_context
 from ftc_core.dtls.cookie import CookieGate, Proven, Rejected, Reply
 from ftc_core.dtls.record import is_client_hello
+from ftc_core.dtls.resumption import PresentedChains
 from ftc_core.dtls.trust import PathVerifier, TrustEvaluator, fixed_anchors
+from ftc_core.limits import DTLS_MTU_BYTES
 from tests.certificates import Credential, Manufacturer
 
 __all__ = [
@@ -32,10 +34,14 @@ __all__ = [
     "device_verifier",
     "gate",
     "server_credential",
+    "wait_until_done",
 ]
 
 ADDRESS = b"192.0.2.1|40000"
 SECRET = bytes(range(32))
+
+RETRANSMISSION_ROUNDS = 3
+"""After 1, 2 and 4 seconds; one loss takes one round, or two if the retransmission raced its twin."""
 
 Direction = Literal["to server", "to client"]
 Network = Callable[[Direction, int, bytes], Iterable[bytes]]
@@ -104,16 +110,22 @@ class Pair:
         server: SSL.Context | None = None,
         network: Network = perfect,
         now: float | None = None,
+        session: SSL.Session | None = None,
+        chains: PresentedChains | None = None,
+        mtu: int = DTLS_MTU_BYTES,
     ) -> None:
         self.now = time.monotonic() if now is None else now
-        self.gate = CookieGate(server or standard_server_context(), SECRET)
+        self.gate = CookieGate(server or standard_server_context(), SECRET, mtu=mtu)
         self.network = network
         self.sent: list[tuple[Direction, bytes]] = []
         self.client_events: list[Event] = []
         self.server_events: list[Event] = []
         self.server: Association | None = None
-        self.client = Association.connect(client, verify_server or server_verifier(), self.now)
+        self.client = Association.connect(
+            client, verify_server or server_verifier(), self.now, mtu=mtu, session=session
+        )
         self._verify_device = verify_device
+        self._chains = chains
         self._replies: list[bytes] = []
 
     def run(self) -> Pair:
@@ -139,7 +151,7 @@ class Pair:
             if isinstance(outcome, Reply):
                 self._replies += outcome.datagrams
             elif isinstance(outcome, Proven):
-                self.server = Association.accept(outcome, self._verify_device, self.now)
+                self.server = Association.accept(outcome, self._verify_device, self.now, chains=self._chains)
             return outcome
         if self.server is not None:
             self.server.receive_datagram(datagram, self.now)
@@ -200,3 +212,19 @@ class Pair:
             self.client_events.append(event)
         while self.server is not None and (event := self.server.next_event()) is not None:
             self.server_events.append(event)
+
+
+def wait_until_done(pairs: list[Pair]) -> None:
+    """Run what can run; then, as often as needed, wait for the earliest timers and fire all that are due."""
+    for pair in pairs:
+        pair.run()
+    until = time.monotonic() + 2**RETRANSMISSION_ROUNDS
+    while waiting := [pair for pair in pairs if not pair.completed]:
+        assert time.monotonic() < until, [pair.sent for pair in waiting]
+        now = time.monotonic()
+        ends = [end for pair in waiting for end in (pair.client, pair.server) if end is not None]
+        timers = [timer for end in ends if (timer := end.get_timer(now)) is not None]
+        time.sleep(max(0.0, min(timers) - now) + 0.02)
+        for pair in waiting:
+            pair.fire_timers()
+            pair.run()

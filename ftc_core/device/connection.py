@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from time import monotonic
 
-from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.dtls.association import Association, CloseCause, Closed
-from ftc_core.endpoint.peer import Peer, SessionFactory
+from ftc_core.endpoint.peer import CoapFactory, Peer, SessionFactory
 from ftc_core.endpoint.udp import Origin
 from ftc_core.limits import DATAGRAM_MAX_BYTES
 
@@ -29,7 +27,7 @@ class DeviceConnection:
         self,
         sock: socket.socket,
         association: Association,
-        new_coap: Callable[[], BlockwiseLayer],
+        new_coap: CoapFactory,
         new_session: SessionFactory,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -47,7 +45,7 @@ class DeviceConnection:
         host: str,
         port: int,
         association: Association,
-        new_coap: Callable[[], BlockwiseLayer],
+        new_coap: CoapFactory,
         new_session: SessionFactory,
     ) -> DeviceConnection:
         """Resolve `host`, connect a socket, begin the handshake. Raises OSError if there is no such host."""

@@ -12,6 +12,10 @@ tells only how long is left. `get_timer(now)` adds that to the caller's `now`; `
 look at its own clock again, and does nothing if the time has not really passed. HANDSHAKE_TIMEOUT_S alone
 runs on the caller's clock.
 
+Path MTU: a flight leaves in datagrams of at most the given MTU. If it was sent twice in vain, it is cut into
+datagrams of DTLS_MTU_FALLBACK_BYTES at most from then on (RFC 6347 §4.1.1.1): a path that drops larger ones
+tells nobody.
+
 Until it is authenticated, a peer may cost HANDSHAKE_MAX_BYTES, HANDSHAKE_MAX_DATAGRAMS and
 HANDSHAKE_TIMEOUT_S; OpenSSL's own limit of 100 KiB of certificates cannot be set from Python.
 """
@@ -37,11 +41,13 @@ from ftc_core.dtls.record import (
     is_one_record,
     split_records,
 )
+from ftc_core.dtls.resumption import PresentedChains
 from ftc_core.dtls.trust import PathVerifier, VerifiedPath
 from ftc_core.dtls.verification import PeerVerification
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import (
     DTLS_MTU_BYTES,
+    DTLS_MTU_FALLBACK_BYTES,
     HANDSHAKE_MAX_BYTES,
     HANDSHAKE_MAX_DATAGRAMS,
     HANDSHAKE_TIMEOUT_S,
@@ -94,15 +100,26 @@ class Association:
     """A DTLS session and its handshake. Make one with `accept` or `connect`."""
 
     def __init__(
-        self, connection: SSL.Connection, verification: PeerVerification, client_hello: bytes, now: float
+        self,
+        connection: SSL.Connection,
+        verification: PeerVerification,
+        now: float,
+        mtu: int,
+        proven: Proven | None = None,
     ) -> None:
         self._connection = connection
         self._verification = verification
-        self._client_hello_digest = _digest(client_hello)
+        self._mtu = mtu
+        self._retransmissions = 0
+        self._proven = proven  # until OpenSSL has answered it
+        self._hello_fragments: list[bytes] = []
+        """Datagrams that came between the ClientHello's first fragment and our answer."""
+        self._client_hello_digest = _digest(proven.client_hello if proven else b"")
         self._handshake_deadline = now + HANDSHAKE_TIMEOUT_S
-        self._handshake_bytes = len(client_hello)
-        self._handshake_datagrams = 1 if client_hello else 0
+        self._handshake_bytes = len(proven.client_hello) if proven else 0
+        self._handshake_datagrams = 1 if proven else 0
         self._established = False
+        self._resumed = False
         self._closed = False
         self._max_plaintext_bytes = 0
         self._outbox: list[bytes] = []
@@ -110,19 +127,42 @@ class Association:
         self._pump()
 
     @classmethod
-    def accept(cls, proven: Proven, verify_path: PathVerifier, now: float) -> Association:
-        """The server's side, for a ClientHello that the gate let through; its answer is ready to be sent."""
-        verification = PeerVerification(verify_path)
+    def accept(
+        cls,
+        proven: Proven,
+        verify_path: PathVerifier,
+        now: float,
+        *,
+        chains: PresentedChains | None = None,
+    ) -> Association:
+        """The server's side, for a ClientHello that the gate let through; its answer is ready to be sent.
+
+        `chains` is where all associations of a server remember what resumed devices had presented.
+        """
+        verification = PeerVerification(verify_path, chains)
         proven.connection.set_app_data(verification)
-        return cls(proven.connection, verification, proven.client_hello, now)
+        return cls(proven.connection, verification, now, proven.mtu, proven)
 
     @classmethod
-    def connect(cls, context: SSL.Context, verify_path: PathVerifier, now: float) -> Association:
-        """The client's side under a `client_context`; its ClientHello is ready to be sent."""
+    def connect(
+        cls,
+        context: SSL.Context,
+        verify_path: PathVerifier,
+        now: float,
+        *,
+        mtu: int = DTLS_MTU_BYTES,
+        session: SSL.Session | None = None,
+    ) -> Association:
+        """The client's side under a `client_context`; its ClientHello is ready to be sent.
+
+        `session` is that of an earlier association under the same context, to be resumed.
+        """
         verification = PeerVerification(verify_path)
-        connection = new_connection(context, verification)
+        connection = new_connection(context, verification, mtu)
+        if session is not None:
+            connection.set_session(session)
         connection.set_connect_state()
-        return cls(connection, verification, b"", now)
+        return cls(connection, verification, now, mtu)
 
     @property
     def established(self) -> bool:
@@ -133,6 +173,19 @@ class Association:
     def max_plaintext_bytes(self) -> int:
         """Largest `send` that fits the MTU under the negotiated suite; 0 until established."""
         return self._max_plaintext_bytes
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier session was resumed: known to the server with its answer to the ClientHello."""
+        return self._resumed
+
+    @property
+    def session(self) -> SSL.Session | None:
+        """What `connect` takes to resume this association's session, once it is established.
+
+        It is good only if this association ends with `close` before it is freed (SSL_clear(3)).
+        """
+        return self._connection.get_session() if self._established else None
 
     def owns_client_hello(self, datagram: bytes) -> bool:
         """Whether `datagram` is the ClientHello that began this association, sent once more.
@@ -151,6 +204,8 @@ class Association:
             return
         if not self._established and not self._admit(datagram, now):
             return
+        if self._proven is not None:
+            self._hello_fragments.append(datagram)
         self._connection.bio_write(datagram)
         self._pump(sole_record=self._established and is_one_record(datagram))
 
@@ -163,7 +218,7 @@ class Association:
         if not self.established:
             raise FtcError(Reason.INTERNAL_7)
         if not 0 < len(plaintext) <= self._max_plaintext_bytes:
-            raise ValueError(f"{len(plaintext)} bytes do not fit a datagram of {DTLS_MTU_BYTES}")
+            raise ValueError(f"{len(plaintext)} bytes do not fit a datagram of {self._mtu}")
         self._connection.send(plaintext)
         self._collect_output()
 
@@ -201,8 +256,11 @@ class Association:
         if now >= self._handshake_deadline:
             self._end(Closed(CloseCause.HANDSHAKE_TIMEOUT))
             return
+        if self._retransmissions == 1:
+            self._mtu = min(self._mtu, DTLS_MTU_FALLBACK_BYTES)
+            self._connection.set_ciphertext_mtu(self._mtu)
         try:
-            self._connection.DTLSv1_handle_timeout()
+            self._retransmissions += self._connection.DTLSv1_handle_timeout()
         except SSL.Error as error:
             self._end(Closed(CloseCause.HANDSHAKE_TIMEOUT, detail=_reason(error)))
             return
@@ -226,8 +284,7 @@ class Association:
         """
         try:
             if not self._established:
-                self._connection.do_handshake()
-                self._complete_handshake()
+                self._continue_handshake()
             while self.established:
                 self._events.append(ApplicationData(self._connection.recv(_READ_BYTES)))
                 if sole_record:
@@ -245,8 +302,39 @@ class Association:
             self._end(Closed(CloseCause.FAILED, detail="internal error"))
             raise
 
+    def _continue_handshake(self) -> None:
+        """Raises WantReadError unless this completes it."""
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            if self._proven is None or self._may_resume():
+                raise
+            self._begin_again(self._proven)
+            self._connection.do_handshake()
+        self._complete_handshake()
+
+    def _may_resume(self) -> bool:
+        """False if OpenSSL is about to resume the session of a peer that is not to be trusted (any more).
+
+        A server knows its peer's certificate before the walk over a chain only if it has opened a ticket.
+        """
+        leaf = self._connection.get_peer_certificate()
+        self._resumed = leaf is not None and self._verification.admits_resumed(leaf)
+        return leaf is None or self._resumed
+
+    def _begin_again(self, proven: Proven) -> None:
+        self._proven = None
+        self._connection = proven.heard_again(self._verification)
+        for fragment in self._hello_fragments:
+            with contextlib.suppress(SSL.WantReadError):
+                self._connection.do_handshake()
+            self._connection.bio_write(fragment)
+
     def _complete_handshake(self) -> None:
         leaf = self._connection.get_peer_certificate()
+        if leaf is not None and self._verification.pending:
+            # A client that resumed: only now is it certain that the server did, too.
+            self._resumed = self._verification.admits_resumed(leaf)
         path = None if leaf is None else self._verification.vouches_for(leaf)
         if path is None:
             self._end(Closed(CloseCause.UNVERIFIED))
@@ -257,10 +345,12 @@ class Association:
 
     def _collect_output(self) -> None:
         flight = _drain(self._connection)
+        if flight:
+            self._proven, self._hello_fragments = None, []
         if self._verification.refusal is not None:
             alert = self._verification.refusal.alert
             flight = b"".join(with_description(sent, alert) for sent in split_records(flight))
-        self._outbox += cut_flight(flight, DTLS_MTU_BYTES)
+        self._outbox += cut_flight(flight, self._mtu)
 
     def _end(self, closed: Closed, *, say_goodbye: bool = False) -> None:
         if say_goodbye and self._established:

@@ -1,7 +1,7 @@
 """OpenSSL contexts: which DTLS we speak, as server and as client.
 
-DTLS 1.2 only, mutual X.509, no renegotiation, no session resumption: every peer is judged on the CAs as
-they are now. (A resumed session would bring a verdict of yesterday.)
+DTLS 1.2 only, mutual X.509, no renegotiation. Sessions are resumed by ticket (RFC 5077) where the context is
+made so; `resumption` says how a resumed peer is judged.
 
 `TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8`, mandatory for LwM2M (OMA-TS-LightweightM2M-V1_0 §7.1, RFC 7925 §4.4),
 only handshakes at OpenSSL's security level 0. What that level would have allowed besides is kept out by the
@@ -25,13 +25,14 @@ from OpenSSL import SSL, crypto
 
 from ftc_core.dtls.profile import key_objection
 from ftc_core.errors import FtcError, Reason
-from ftc_core.limits import DTLS_MTU_BYTES, PRESENTED_CHAIN_MAX
+from ftc_core.limits import PRESENTED_CHAIN_MAX
 
 __all__ = ["ConnectionOwner", "PrivateKey", "client_context", "new_connection", "server_context"]
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 _DTLS_1_2 = 0xFEFD
+_SESSION_CONTEXT = b"first-to-claim"
 _OP_NO_ENCRYPT_THEN_MAC = 1 << 19
 """SSL_OP_NO_ENCRYPT_THEN_MAC of openssl/ssl.h, which pyOpenSSL does not name. Under encrypt-then-MAC (RFC
 7366, CBC suites only) OpenSSL answers one forged record with a fatal alert (openssl/openssl#24972, open), so
@@ -53,7 +54,6 @@ _SUITES = (
 )
 _OPTIONS = (
     SSL.OP_NO_RENEGOTIATION
-    | SSL.OP_NO_TICKET
     # Otherwise OpenSSL asks the memory BIO for the path MTU and falls to 256-byte fragments.
     | SSL.OP_NO_QUERY_MTU
     | _OP_NO_ENCRYPT_THEN_MAC
@@ -80,13 +80,24 @@ class ConnectionOwner(Protocol):
         ...
 
 
-def server_context(certificate_chain: Sequence[x509.Certificate], private_key: PrivateKey) -> SSL.Context:
+def server_context(
+    certificate_chain: Sequence[x509.Certificate], private_key: PrivateKey, *, resumption_s: int = 0
+) -> SSL.Context:
     """A context for accepting peers, with our own `certificate_chain` (leaf first) and its key.
+
+    Its sessions can be resumed for `resumption_s` seconds, 0 for not at all, under ticket keys that are its
+    own and random.
 
     Raises FtcError CERTIFICATE_KEY_UNSUPPORTED if our own key is too weak, INTERNAL_6 if it does not belong
     to the certificate.
     """
     context = _context(SSL.DTLS_SERVER_METHOD, certificate_chain, private_key)
+    if resumption_s:
+        context.set_timeout(resumption_s)
+        # Without a name for what a session is good for, OpenSSL resumes none of an authenticated client.
+        context.set_session_id(_SESSION_CONTEXT)
+    else:
+        context.set_options(SSL.OP_NO_TICKET)
     context.set_options(cast(int, SSL.OP_COOKIE_EXCHANGE))
     context.set_cookie_generate_callback(lambda connection: _owner(connection).make_cookie())
     context.set_cookie_verify_callback(lambda connection, cookie: _owner(connection).check_cookie(cookie))
@@ -94,16 +105,27 @@ def server_context(certificate_chain: Sequence[x509.Certificate], private_key: P
 
 
 def client_context(
-    certificate_chain: Sequence[x509.Certificate], private_key: PrivateKey, *, suites: Sequence[str] = _SUITES
+    certificate_chain: Sequence[x509.Certificate],
+    private_key: PrivateKey,
+    *,
+    suites: Sequence[str] = _SUITES,
+    tickets: bool = False,
 ) -> SSL.Context:
-    """A context for connecting as a device; `suites` narrows what it offers. Raises the same."""
-    return _context(SSL.DTLS_CLIENT_METHOD, certificate_chain, private_key, suites)
+    """A context for connecting as a device.
+
+    `suites` narrows what it offers; with `tickets` it asks for one, so that its sessions can be resumed.
+    Raises the same.
+    """
+    context = _context(SSL.DTLS_CLIENT_METHOD, certificate_chain, private_key, suites)
+    if not tickets:
+        context.set_options(SSL.OP_NO_TICKET)
+    return context
 
 
-def new_connection(context: SSL.Context, owner: ConnectionOwner) -> SSL.Connection:
-    """A connection over memory BIOs whose records fit our MTU."""
+def new_connection(context: SSL.Context, owner: ConnectionOwner, mtu: int) -> SSL.Connection:
+    """A connection over memory BIOs whose records fit datagrams of `mtu` bytes."""
     connection = SSL.Connection(context, None)
-    connection.set_ciphertext_mtu(DTLS_MTU_BYTES)
+    connection.set_ciphertext_mtu(mtu)
     connection.set_app_data(owner)
     return connection
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from OpenSSL import SSL, crypto
 
-from ftc_core.dtls.context import new_connection
+from ftc_core.dtls.context import ConnectionOwner, new_connection
 from ftc_core.dtls.record import (
     DATAGRAM_PROCESSED_MAX_BYTES,
     BadRecord,
@@ -56,26 +56,49 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A ClientHello with a good cookie, and the connection that holds it (for `Association.accept`)."""
+    """A ClientHello with a good cookie, and the connection that holds it (for `Association.accept`).
+
+    `datagram` is what it came in; the association sends datagrams of at most `mtu` bytes.
+    """
 
     connection: SSL.Connection
     client_hello: bytes
+    datagram: bytes
+    mtu: int
+
+    def heard_again(self, owner: ConnectionOwner) -> SSL.Connection:
+        """Another connection that holds the same ClientHello, and that resumes no session whatever it says.
+
+        `owner` is asked about the cookie once more.
+        """
+        connection = new_connection(self.connection.get_context(), owner, self.mtu)
+        connection.set_options(SSL.OP_NO_TICKET)
+        connection.set_accept_state()
+        connection.bio_write(self.datagram)
+        connection.DTLSv1_listen()
+        return connection
 
 
 class CookieGate:
     """Answers ClientHellos without keeping anything, until one brings back its cookie.
 
     `context` is a `server_context`. `secret` has SECRET_BYTES or more and is the same in all workers of a
-    host. Raises ValueError for a shorter one.
+    host. Raises ValueError for a shorter one. `mtu` is the largest UDP payload to send, in bytes.
     """
 
-    def __init__(self, context: SSL.Context, secret: bytes) -> None:
+    def __init__(self, context: SSL.Context, secret: bytes, *, mtu: int = DTLS_MTU_BYTES) -> None:
         if len(secret) < SECRET_BYTES:
             raise ValueError(f"cookie secret of {len(secret)} bytes, {SECRET_BYTES} needed")
         self._context = context
         self._secret = secret
+        self._mtu = mtu
         self._address = b""
         self._tick = 0
+        self._listener = self._new_listener()
+
+    def renew(self, context: SSL.Context) -> None:
+        """Accept under `context` from now on. Associations go on; tickets of the old one end with it."""
+        self._context = context
         self._listener = self._new_listener()
 
     def receive(self, datagram: bytes, address: bytes, now: float) -> Rejected | Reply | Proven:
@@ -100,7 +123,7 @@ class CookieGate:
             self._listener = self._new_listener()
             return Rejected()
         self._listener = self._new_listener()
-        return Proven(listener, client_hello)
+        return Proven(listener, client_hello, datagram, self._mtu)
 
     def make_cookie(self) -> bytes:
         """For OpenSSL: the cookie of the address being judged."""
@@ -126,9 +149,9 @@ class CookieGate:
             flight = self._listener.bio_read(DATAGRAM_PROCESSED_MAX_BYTES)
         except SSL.WantReadError:
             return Rejected()
-        return Reply(tuple(cut_flight(flight, DTLS_MTU_BYTES)))
+        return Reply(tuple(cut_flight(flight, self._mtu)))
 
     def _new_listener(self) -> SSL.Connection:
-        listener = new_connection(self._context, self)
+        listener = new_connection(self._context, self, self._mtu)
         listener.set_accept_state()
         return listener

@@ -6,13 +6,18 @@ last question is always about the leaf (depth 0, passed): then the chain is comp
 judges it, and its verdict is the answer. So nobody gets past the Certificate message of the handshake, let
 alone to application data, without a verdict; and `vouches_for` lets the association check once more, at the
 end of the handshake, that there is one and that it is about the certificate that OpenSSL reports.
+
+A resumed session brings no walk: `admits_resumed` judges its certificate instead (see `resumption`).
 """
 
 from __future__ import annotations
 
+import hashlib
+
 from OpenSSL import crypto
 
 from ftc_core.dtls.alert import Alert
+from ftc_core.dtls.resumption import PresentedChains
 from ftc_core.dtls.trust import PathRefused, PathVerifier, VerifiedPath
 from ftc_core.errors import FtcError
 
@@ -22,8 +27,9 @@ __all__ = ["PeerVerification"]
 class PeerVerification:
     """The owner of an association's connection (`context.ConnectionOwner`)."""
 
-    def __init__(self, verify_path: PathVerifier) -> None:
+    def __init__(self, verify_path: PathVerifier, chains: PresentedChains | None = None) -> None:
         self._verify_path = verify_path
+        self._chains = chains if chains is not None else PresentedChains()
         self._chain: dict[int, crypto.X509] = {}
         self._verdict: VerifiedPath | PathRefused | None = None
         self.fatal_alert_sent: int | None = None
@@ -55,10 +61,29 @@ class PeerVerification:
         self._chain[depth] = certificate
         if depth > 0 or not passed:
             return True
-        chain = [self._chain[position] for position in sorted(self._chain)]
+        chain = [_der(self._chain[position]) for position in sorted(self._chain)]
         self._chain.clear()
-        self._verdict = self._judge([crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain])
-        return isinstance(self._verdict, VerifiedPath)
+        self._verdict = self._judge(chain)
+        if not isinstance(self._verdict, VerifiedPath):
+            return False
+        self._chains.remember(chain)
+        return True
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is no verdict yet."""
+        return self._verdict is None
+
+    def admits_resumed(self, leaf: crypto.X509) -> bool:
+        """Judge the certificate of a resumed session, with the chain that came with it at first.
+
+        Only a yes becomes the verdict: after a no, a full handshake shows what the peer has to present now.
+        """
+        verdict = self._judge(self._chains.recall(_der(leaf)))
+        if not isinstance(verdict, VerifiedPath):
+            return False
+        self._verdict = verdict
+        return True
 
     def note_alert(self, description: int, *, sent: bool, fatal: bool) -> None:
         """Remember a fatal alert: it says how the association ended."""
@@ -77,5 +102,9 @@ class PeerVerification:
             return PathRefused(Alert.INTERNAL_ERROR, error.message)
 
 
+def _der(certificate: crypto.X509) -> bytes:
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+
+
 def _fingerprint(certificate: crypto.X509) -> bytes:
-    return bytes.fromhex(certificate.digest("sha256").decode().replace(":", ""))
+    return hashlib.sha256(_der(certificate)).digest()

@@ -7,16 +7,27 @@ import secrets
 
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.coap.exchange import ExchangeLayer
-from ftc_core.limits import COAP_BLOCK_SIZE
+from ftc_core.limits import COAP_BLOCK_SIZE, COAP_OVERHEAD_BYTES
 
 __all__ = ["new_coap_layer"]
 
+_BLOCK_MIN_BYTES = 16
+"""RFC 7959 §2.2."""
 
-def new_coap_layer(block_size: int = COAP_BLOCK_SIZE) -> BlockwiseLayer:
-    """Random message IDs and tokens (RFC 7252 §4.4, §5.3.1), blocks of at most `block_size` bytes."""
+
+def new_coap_layer(
+    max_message_bytes: int, *, block_size: int = COAP_BLOCK_SIZE, token_prefix_bytes: int = 4
+) -> BlockwiseLayer:
+    """Random message IDs and tokens (RFC 7252 §4.4, §5.3.1).
+
+    Blocks are of `block_size` bytes, or of less if the association carries only `max_message_bytes`. A token
+    is `token_prefix_bytes` (0 to 4) of chance and a 32-bit counter.
+    """
+    while block_size > _BLOCK_MIN_BYTES and block_size + COAP_OVERHEAD_BYTES > max_message_bytes:
+        block_size //= 2
     exchanges = ExchangeLayer(
         first_message_id=random.getrandbits(16),
-        token_prefix=secrets.token_bytes(4),
+        token_prefix=secrets.token_bytes(token_prefix_bytes),
         random=random.random,
     )
     return BlockwiseLayer(exchanges, block_size=block_size)

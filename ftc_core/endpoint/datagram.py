@@ -12,17 +12,17 @@ import asyncio
 import contextlib
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import monotonic
 
 import structlog
 
-from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.dtls.association import Association
 from ftc_core.dtls.cookie import CookieGate, Proven, Rejected, Reply
 from ftc_core.dtls.record import is_client_hello
+from ftc_core.dtls.resumption import PresentedChains
 from ftc_core.dtls.trust import PathVerifier
-from ftc_core.endpoint.peer import Peer, SessionFactory
+from ftc_core.endpoint.peer import CoapFactory, Peer, SessionFactory
 from ftc_core.endpoint.udp import Datagram, Origin, UdpSocket
 from ftc_core.errors import Reason
 from ftc_core.limits import ASSOCIATIONS_MAX, RECEIVE_BATCH
@@ -44,7 +44,7 @@ class DatagramEndpoint:
         sockets: Sequence[UdpSocket],
         gate: CookieGate,
         verify_path: PathVerifier,
-        new_coap: Callable[[], BlockwiseLayer],
+        new_coap: CoapFactory,
         new_session: SessionFactory,
         *,
         max_associations: int = ASSOCIATIONS_MAX,
@@ -53,6 +53,7 @@ class DatagramEndpoint:
         self._sockets = sockets
         self._gate = gate
         self._verify_path = verify_path
+        self._chains = PresentedChains()
         self._new_coap = new_coap
         self._new_session = new_session
         self._max_associations = max_associations
@@ -141,12 +142,12 @@ class DatagramEndpoint:
                 if self._draining or (old is None and len(self._peers) >= self._max_associations):
                     self._counts.hellos["turned_away"] += 1
                     return None
-                self._counts.hellos["proven"] += 1
                 if old is not None:
                     if not old.established:
                         self._counts.handshakes["replaced", ""] += 1
                     old.abandon(now)
-                association = Association.accept(proven, self._verify_path, now)
+                association = Association.accept(proven, self._verify_path, now, chains=self._chains)
+                self._counts.hellos["resumed" if association.resumed else "proven"] += 1
                 peer = Peer(
                     origin, association, self._new_coap, self._new_session, lambda p: self._wake(key, p)
                 )

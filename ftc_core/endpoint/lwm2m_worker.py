@@ -50,7 +50,7 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
             return RegistrationDriver(service, path, origin, coap, wake, monotonic, now, counts)
 
         anchors = fixed_anchors([directory.issuing_ca.certificate_der])
-        endpoint = open_endpoint(spec.sockets, directory, "lwm2m", anchors, new_session, telemetry)
+        endpoint = open_endpoint(spec, directory, "lwm2m", anchors, new_session, telemetry)
         endpoint.start()
         telemetry.start()
         expiry = asyncio.create_task(_expire(service))

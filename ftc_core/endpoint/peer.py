@@ -16,7 +16,7 @@ from ftc_core.dtls.association import ApplicationData, Association, Closed, Hand
 from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.udp import Origin
 
-__all__ = ["Peer", "Session", "SessionFactory"]
+__all__ = ["CoapFactory", "Peer", "Session", "SessionFactory"]
 
 _NAMED_ALERTS = frozenset(Alert)
 
@@ -46,6 +46,10 @@ class Session(Protocol):
         ...
 
 
+CoapFactory = Callable[[int], BlockwiseLayer]
+"""Makes the CoAP layer of an association that carries messages of at most so many bytes."""
+
+
 class SessionFactory(Protocol):
     """Makes the session of a peer whose handshake is complete.
 
@@ -67,7 +71,7 @@ class Peer:
         self,
         origin: Origin,
         association: Association,
-        new_coap: Callable[[], BlockwiseLayer],
+        new_coap: CoapFactory,
         new_session: SessionFactory,
         wake: Callable[[Peer], None],
     ) -> None:
@@ -158,7 +162,7 @@ class Peer:
                         self._coap.receive_datagram(data, now)
                 case HandshakeCompleted(path=path):
                     self._established = True
-                    self._coap = self._new_coap()
+                    self._coap = self._new_coap(self.association.max_plaintext_bytes)
                     self._session = self._new_session(
                         path, self.origin, self._coap, lambda: self._wake(self), now
                     )

@@ -3,6 +3,9 @@
 A socket bound to a wildcard address must answer from the address that it was spoken to, or a multi-homed
 host's replies are dropped by the peer. So the destination of each datagram is read from its control message
 (IP_PKTINFO, RFC 3542 §6 IPV6_PKTINFO) and handed back with the reply.
+
+DTLS cuts its flights to fit the path. For a path that is narrower still, the kernel is told not to forbid
+fragments (Linux sets DF on UDP by default): a router may cut what it would otherwise drop without a word.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ __all__ = ["Datagram", "Origin", "UdpSocket", "bind_group"]
 Address = tuple[str, int] | tuple[str, int, int, int]
 
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)  # Linux's number; CPython 3.11 does not name it
+_IP_MTU_DISCOVER = getattr(socket, "IP_MTU_DISCOVER", 10)
+_IPV6_MTU_DISCOVER = getattr(socket, "IPV6_MTU_DISCOVER", 23)
+_PMTUDISC_DONT = 0  # ip(7), ipv6(7)
 _IN_PKTINFO = struct.Struct("=I4s4s")  # struct in_pktinfo: ifindex, spec_dst, addr
 _IN6_PKTINFO = struct.Struct("=16sI")  # struct in6_pktinfo: addr, ifindex
 _TRUNCATED = int(socket.MSG_TRUNC)  # as a flag of an enum, each test of it would cost more than a decoding
@@ -67,8 +73,10 @@ class UdpSocket:
         sock.setblocking(False)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_DONT)
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+            sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DONT)
         self._sock = sock
         self._buffer = bytearray(DATAGRAM_MAX_BYTES)
         self.received = 0

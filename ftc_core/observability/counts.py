@@ -17,7 +17,7 @@ class EndpointCounts:
     """Of one DTLS server: ClientHellos by the gate's answer, and handshakes by how they ended."""
 
     hellos: Counter[str] = field(default_factory=Counter)
-    """`challenged`, `proven`, `rejected` or `turned_away`: see `ftc_client_hellos_total`."""
+    """`challenged`, `proven`, `resumed`, `rejected` or `turned_away`: see `ftc_client_hellos_total`."""
     handshakes: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """(outcome, alert's name or ""): see `ftc_handshakes_total`."""
 

@@ -50,7 +50,8 @@ DATAGRAMS = Counter(
 )
 CLIENT_HELLOS = Counter(
     "ftc_client_hellos",
-    "ClientHellos by the cookie gate's answer: challenged, proven, rejected, turned_away (proven, no room).",
+    "ClientHellos by the cookie gate's answer: challenged, proven, resumed (proven, by a session ticket), "
+    "rejected, turned_away (proven, no room).",
     ("server", "answer"),
 )
 HANDSHAKES = Counter(

@@ -6,7 +6,6 @@ side and wait for it together.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -14,10 +13,7 @@ from OpenSSL import SSL
 
 from ftc_core.dtls.trust import PathVerifier
 from tests.certificates import Manufacturer
-from tests.dtls_pair import Direction, Network, Pair, client_for, device_verifier
-
-RETRANSMISSION_ROUNDS = 3
-"""After 1, 2 and 4 seconds; one loss takes one round, or two if the retransmission raced its twin."""
+from tests.dtls_pair import Direction, Network, Pair, client_for, device_verifier, wait_until_done
 
 
 def large_device() -> tuple[SSL.Context, PathVerifier]:
@@ -27,22 +23,6 @@ def large_device() -> tuple[SSL.Context, PathVerifier]:
     middle = Manufacturer("Middle", issuer=root, key=key)
     device = Manufacturer("Lower", issuer=middle, key=key).device("dev-1", key=key)
     return client_for(device), device_verifier(root)
-
-
-def wait_until_done(pairs: list[Pair]) -> None:
-    """Run what can run; then, as often as needed, wait for the earliest timers and fire all that are due."""
-    for pair in pairs:
-        pair.run()
-    until = time.monotonic() + 2**RETRANSMISSION_ROUNDS
-    while waiting := [pair for pair in pairs if not pair.completed]:
-        assert time.monotonic() < until, [pair.sent for pair in waiting]
-        now = time.monotonic()
-        ends = [end for pair in waiting for end in (pair.client, pair.server) if end is not None]
-        timers = [timer for end in ends if (timer := end.get_timer(now)) is not None]
-        time.sleep(max(0.0, min(timers) - now) + 0.02)
-        for pair in waiting:
-            pair.fire_timers()
-            pair.run()
 
 
 def once(change: Callable[[bytes], Iterable[bytes]], at: tuple[Direction, int]) -> Network:

@@ -32,6 +32,8 @@ SETTINGS = Settings(
     lwm2m_lifetime_s=300,
     lwm2m_binding="UQ",
     short_server_id=99,
+    dtls_mtu=548,
+    resumption_lifetime_s=3_600,
     shutdown_grace_s=0.5,
     commit_batch=10,
 )
