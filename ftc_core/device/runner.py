@@ -98,11 +98,8 @@ class DeviceRunner:
             context, lambda chain: evaluator.evaluate(chain, utc_now()), monotonic()
         )
         port = target.port or COAPS_PORT
-        new_coap = partial(
-            new_coap_layer,
-            block_size=self._block_size,
-            token_prefix_bytes=_IZUMA_TOKEN_PREFIX_BYTES if self._model.izuma else _TOKEN_PREFIX_BYTES,
-        )
+        new_coap = partial(new_coap_layer, block_size=self._block_size)
+        return await DeviceConnection.open(target.hostname or "", port, association, new_coap, new_session)
 
 
 class RegisteredDevice:
@@ -129,7 +126,6 @@ class RegisteredDevice:
             return OperationFailed(Operation.REGISTER, "", _describe(connected), after_registration(""))
         outcome = await self._run(self._client.register)
         if isinstance(outcome, OperationFailed):
-        return await DeviceConnection.open(target.hostname or "", port, association, new_coap, new_session)
             connection.close()
             return outcome
         return self
