@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +12,13 @@ from queue import Queue
 
 import grpc
 import pytest
+from google.longrunning.operations_pb2 import WaitOperationRequest
 
-from ftc_core.application.context import utc_now
+from ftc_core.application.context import Committer, utc_now
 from ftc_core.domain.account import Role
 from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.bulk_commands import AdvanceBulkJob
+from ftc_core.storage.port import Outcome, Submission
 from ftc_grpc._gen.ftc.v1 import bulk_pb2
 from ftc_grpc._gen.ftc.v1.account_pb2 import ApiKey
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import (
@@ -165,6 +169,38 @@ def test_deleted_key_ends_an_upload_and_nothing_of_it_takes_effect(api: TestApi,
     finally:
         finished.set()
         thread.join()
+
+
+class StuckBatches:
+    """A commit that never ends where it is of rows of a bulk job."""
+
+    def __init__(self, commit: Committer) -> None:
+        self._commit = commit
+
+    async def execute(self, submission: Submission) -> Outcome:
+        if isinstance(submission.command, AdvanceBulkJob):
+            await asyncio.Event().wait()
+        return await self._commit.execute(submission)
+
+
+def test_deleted_key_ends_waiting_for_an_operation(tmp_path: Path) -> None:
+    with running_api(tmp_path) as api:
+        object.__setattr__(api.context, "commit", StuckBatches(api.context.commit))
+        tenant = api.tenant()
+        piece = bulk_pb2.BulkCreateDeviceEnrollmentsRequest(data=b"enrollment_identity\nA-00\n")
+        started = tenant.client.upload(
+            tenant.client.device_enrollments.BulkCreateDeviceEnrollments, iter([piece])
+        )
+        key = create_key(tenant)
+        waiting = api.client(key.secret).operations.WaitOperation.future(
+            WaitOperationRequest(name=started.name), timeout=20
+        )
+        with pytest.raises(grpc.FutureTimeoutError):
+            waiting.result(timeout=0.2)
+
+        revoke(tenant, key)
+
+        assert waiting.exception(timeout=PATIENCE_S).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_client_that_does_not_read_loses_its_watch_all_the_same(api: TestApi, tenant: Tenant) -> None:
