@@ -145,6 +145,10 @@ BULK_BATCH_BYTES = 8 * 1024**2
 """Bytes of input after which a batch ends though it has fewer rows: what a resumed job reads again."""
 BULK_JOBS_AT_ONCE = 2
 """Jobs that are worked on at the same time; others wait their turn."""
+BULK_REST_PER_CHANGE_S = 0.005
+"""Seconds for which a job rests after a batch for each change that others made to the store meanwhile."""
+BULK_REST_MAX = 3.0
+"""The most that it rests, in durations of the batch: among others a job takes a quarter of what it could."""
 BULK_RETRY_S = 1.0
 """Seconds after which a batch is tried again that the store could not take."""
 BULK_JOBS_SWEPT_AT_ONCE = 10
@@ -174,7 +178,7 @@ EVENTS_COMPACTION_INTERVAL_S = 60.0
 COMMIT_BATCH_MAX = 1_000
 """Commands in one durable transaction."""
 COMMIT_PACE_S = 0.010
-"""Seconds between the beginnings of a process's commits while devices, or calls, come together: a tenth of the
-time that one of many devices takes to onboard, and at a thousand claims a second ten to a commit."""
+"""Seconds between the beginnings of a process's commits while devices, or calls, come together: a tenth of
+the time that one of many devices takes to onboard, and at a thousand claims a second ten to a commit."""
 COMMIT_QUEUE_MAX = 50_000
 """Commands that may wait for a commit in one process before new ones are refused."""

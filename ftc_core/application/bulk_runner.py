@@ -3,11 +3,16 @@
 Theory of operation. A batch of rows and the job's new position are one transaction, so a job stands before a
 batch or behind it, whenever the process dies. Memory holds one batch that is being committed and one that was
 read meanwhile. Reading is done in threads, and commits go through the same queue as everybody's.
+
+A job gives way. The batches of one that did not would follow each other closely, and keep devices waiting for
+the store, and for a CPU where there are few. So it rests between them while others change the store, the
+longer the more they do, and not at all while it is alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -17,16 +22,21 @@ from ftc_core.application.bulk_input import Batch, BulkInputs, read_batches
 from ftc_core.application.context import ApplicationContext
 from ftc_core.domain.bulk import BulkKind
 from ftc_core.errors import FtcError, Reason
-from ftc_core.limits import BULK_JOBS_AT_ONCE, BULK_RETRY_S
-from ftc_core.storage.bulk_commands import AdvanceBulkJob, BulkRow, EndBulkJob
+from ftc_core.limits import BULK_JOBS_AT_ONCE, BULK_REST_MAX, BULK_REST_PER_CHANGE_S, BULK_RETRY_S
+from ftc_core.storage.bulk_commands import AdvanceBulkJob, BulkRow, BulkWritten, EndBulkJob
 from ftc_core.storage.port import Submission
 
-__all__ = ["BulkRunner"]
+__all__ = ["BulkRunner", "rest_s"]
 
 _log = structlog.get_logger(__name__)
 
 _PASSING = frozenset({Reason.INTERNAL_1, Reason.INTERNAL_2, Reason.INTERNAL_3, Reason.OVERLOADED})
 """Why a batch may fail that can succeed later."""
+
+
+def rest_s(changes: int, batch_s: float) -> float:
+    """Seconds to rest after a batch that took `batch_s`, and before which others made `changes`."""
+    return min(changes * BULK_REST_PER_CHANGE_S, batch_s * BULK_REST_MAX)
 
 
 class BulkRunner:
@@ -38,6 +48,8 @@ class BulkRunner:
         self._waiting: asyncio.Queue[str] = asyncio.Queue()
         self.changed = asyncio.Condition()
         self.uploading: set[str] = set()
+        self._own_changes = 0  # of the store's revision, all jobs together
+        self._foreign = 0  # the others
 
     def add(self, job_id: str) -> None:
         """Work on a job when its turn comes."""
@@ -84,12 +96,14 @@ class BulkRunner:
                 reading = asyncio.create_task(
                     asyncio.to_thread(self._next_command, job_id, job.kind, batches)
                 )
+                started = time.monotonic()
                 try:
-                    await self._commit(command)
+                    written = await self._commit(command)
+                    await self.tell()
+                    await asyncio.sleep(rest_s(self._foreign_changes(written), time.monotonic() - started))
                 except BaseException:
                     await asyncio.wait([reading])  # the file must not be closed under it
                     raise
-                await self.tell()
                 command = await reading
 
     def _next_command(self, job_id: str, kind: BulkKind, batches: Iterator[Batch]) -> AdvanceBulkJob | None:
@@ -112,16 +126,25 @@ class BulkRunner:
             now=self._context.now(),
         )
 
-    async def _commit(self, command: AdvanceBulkJob) -> None:
+    async def _commit(self, command: AdvanceBulkJob) -> BulkWritten:
         while True:
             try:
-                await self._context.commit.execute(Submission(command))
-                return
+                outcome = await self._context.commit.execute(Submission(command))
             except FtcError as error:
                 if error.reason not in _PASSING:
                     raise
                 _log.warning("bulk batch waits", job=command.job_id, reason=error.reason)
                 await asyncio.sleep(BULK_RETRY_S)
+            else:
+                assert isinstance(outcome, BulkWritten)  # noqa: S101 - what the port answers to this command
+                return outcome
+
+    def _foreign_changes(self, written: BulkWritten) -> int:
+        """How often others than these jobs changed the store since the last batch of any of them."""
+        self._own_changes += written.after - written.before
+        foreign = written.after - self._own_changes
+        since, self._foreign = max(0, foreign - self._foreign), foreign
+        return since
 
     async def _end(self, job_id: str, error: FtcError) -> None:
         """Give a job up for good; a cancelled one has ended already, one met at shutdown goes on later."""

@@ -86,9 +86,11 @@ class ExpireBulkJobs(msgspec.Struct, frozen=True, tag=True):
 
 
 class BulkWritten(msgspec.Struct, frozen=True, tag=True):
-    """The job as it is now, or was when it was deleted."""
+    """The job as it is now, or was when it was deleted; of a batch, the revision before and after it."""
 
     job: BulkJob
+    before: int = 0
+    after: int = 0
 
 
 class BulkSwept(msgspec.Struct, frozen=True, tag=True):

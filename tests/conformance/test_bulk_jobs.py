@@ -260,3 +260,18 @@ def test_deleted_job_is_not_swept_again(scene: Scene) -> None:
     scene.run(DeleteBulkJob(job.id))
 
     assert scene.run(ExpireBulkJobs(NOW + HOUR, limit=9)) == BulkSwept((), more=False)
+
+
+def test_batch_tells_which_changes_of_the_store_are_its_own(scene: Scene) -> None:
+    account = scene.account()
+    job = job_of(scene, account, BulkKind.CREATE)
+
+    first = scene.run(batch(scene, job, 1, 2))
+    scene.enrollment(account, 3)
+    second = scene.run(batch(scene, job, 3, 4, start=100))
+
+    assert isinstance(first, BulkWritten)
+    assert isinstance(second, BulkWritten)
+    assert first.after - first.before == 2
+    assert second.before - first.after == 1
+    assert second.after - second.before == 1, "one of its rows stood already"

@@ -41,6 +41,7 @@ def create_bulk_job(writer: Writer, command: CreateBulkJob) -> BulkWritten:
 
 def advance_bulk_job(writer: Writer, command: AdvanceBulkJob) -> BulkWritten:
     """See the command."""
+    before = writer.revision
     job = writer.view.get_bulk_job(command.job_id)
     if job is None or job.done:
         raise FtcError(Reason.OPERATION_CANCELLED)
@@ -70,8 +71,10 @@ def advance_bulk_job(writer: Writer, command: AdvanceBulkJob) -> BulkWritten:
     )
     if command.last:
         whole = msgspec.structs.replace(advanced, total_count=advanced.processed_count)
-        return _complete(writer, whole, command.now)
-    return _put(writer, advanced)
+        written = _complete(writer, whole, command.now)
+    else:
+        written = _put(writer, advanced)
+    return msgspec.structs.replace(written, before=before, after=writer.revision)
 
 
 def end_bulk_job(writer: Writer, command: EndBulkJob) -> BulkWritten:
