@@ -19,6 +19,7 @@ from cryptography import x509
 from ftc_core.application import accounts, api_keys
 from ftc_core.application.authentication import BootstrappedOperator, Principal, bootstrap_operator
 from ftc_core.application.context import ApplicationContext, WriteOptions, utc_now
+from ftc_core.application.policy import Policy
 from ftc_core.client_identity import ClientIdentity
 from ftc_core.credentials.pki import create_authority, create_server_identity
 from ftc_core.domain.account import Account, Role
@@ -56,7 +57,7 @@ class TestApi:
 
     __test__ = False  # not a test, whatever its name says to pytest
 
-    def __init__(self, directory: Path, now: Callable[[], datetime]) -> None:
+    def __init__(self, directory: Path, now: Callable[[], datetime], policy: Policy) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="api")
         self._thread.start()
@@ -64,7 +65,11 @@ class TestApi:
         self._store = open_store(self.store_url, create=True)
         self._commit = GroupCommit(self._store)
         self.context = ApplicationContext(
-            store=self._store, commit=AsyncCommit(self._commit, self._loop), pepper=PEPPER, now=now
+            store=self._store,
+            commit=AsyncCommit(self._commit, self._loop),
+            pepper=PEPPER,
+            now=now,
+            policy=policy,
         )
         authority = create_authority("Test server CA", now=utc_now())
         identity = create_server_identity(authority, "api", hosts=["localhost", "127.0.0.1"], now=utc_now())
@@ -185,9 +190,11 @@ class TestApi:
 
 
 @contextmanager
-def running_api(directory: Path, now: Callable[[], datetime] = utc_now) -> Iterator[TestApi]:
-    """A fresh API over a fresh store in `directory`; `now` is its wall clock."""
-    api = TestApi(directory, now)
+def running_api(
+    directory: Path, now: Callable[[], datetime] = utc_now, policy: Policy | None = None
+) -> Iterator[TestApi]:
+    """A fresh API over a store in `directory`; `now` is its wall clock, `policy` its operator's."""
+    api = TestApi(directory, now, policy or Policy())
     try:
         yield api
     finally:

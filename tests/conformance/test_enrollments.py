@@ -7,6 +7,7 @@ import pytest
 
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import Reason
+from ftc_core.storage.engines import open_store
 from ftc_core.storage.port import (
     AnnounceExpiries,
     Created,
@@ -229,3 +230,18 @@ def test_enrollment_made_anew_is_announced_anew(scene: Scene) -> None:
 
     assert scene.run(AnnounceExpiries(NOW, NOW + HOUR)) == Swept(1, more=False)
     assert scene.events()[-1].enrollment_id == again.id
+
+
+def test_what_was_announced_is_known_after_a_restart(scene: Scene, url: str) -> None:
+    account = scene.account()
+    for number in (1, 2):
+        scene.enrollment(account, number, expires_at=NOW + number * HOUR)
+    scene.run(AnnounceExpiries(NOW, NOW + HOUR))
+    scene.store.close()
+    scene.store = open_store(url)
+    try:
+        before = scene.revision()
+        assert scene.run(AnnounceExpiries(NOW, NOW + 2 * HOUR)) == Swept(1, more=False)
+        assert [event.fingerprint for event in scene.events(before)] == [fingerprint(2)]
+    finally:
+        scene.store.close()
