@@ -5,6 +5,10 @@
 Each block is an exchange of its own. A request of ours keeps the number of its first block; a request of the
 peer has the number of its last, which is the one to be answered. Blocks of several requests may interleave:
 whoever needs them in order waits for each response.
+
+The blocks of one request of ours share a token, by which some peers (go-coap) tell bodies apart, though
+RFC 7959 §3 leaves it free. No response can be taken for that to a later block (RFC 9175 §4.1): it came before
+that was sent, and a copy of it is known by its message ID.
 """
 
 from __future__ import annotations
@@ -214,7 +218,7 @@ class BlockwiseLayer:
             self._failed(transfer, FailureCause.TRANSFER_BROKEN)
             return
         if request is not None:
-            current = self._exchanges.send_request(request, now)
+            current = self._exchanges.send_request(request, now, token=event.message.token)
             self._transfers[current] = transfer
             self._later_blocks[transfer.exchange] = current
         elif transfer.response is not None:

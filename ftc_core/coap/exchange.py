@@ -102,16 +102,17 @@ class ExchangeLayer:
 
     # --- what the user does ------------------------------------------------------------------------
 
-    def send_request(self, request: Message, now: float) -> int:
+    def send_request(self, request: Message, now: float, *, token: bytes = b"") -> int:
         """Send a confirmable request, or queue it behind NSTART; returns its exchange number.
 
         It ends in exactly one `ResponseReceived` or `ExchangeFailed`, unless cancelled. Requests start in
-        the order of these calls. Raises ValueError for what is not a request or cannot be encoded.
+        the order of these calls. `token` is that of an exchange which has ended, to be used once more. Raises
+        ValueError for what is not a request or cannot be encoded.
         """
         if request.code is None or not request.code.is_request():
             raise ValueError(f"{request.code} is not a request")
         exchange = next(self._exchange_numbers)
-        token = self._token_prefix + (exchange & 0xFFFFFFFF).to_bytes(4, "big")
+        token = token or self._token_prefix + (exchange & 0xFFFFFFFF).to_bytes(4, "big")
         mid = self._take_message_id()
         item = _Confirmable(exchange, mid, token, encode(request, Type.CON, mid, token))
         self._requests[token] = item

@@ -126,10 +126,25 @@ def test_a_larger_body_goes_out_block_by_block_with_its_options_on_each(size: in
         answer = acknowledge(code, number, more, size.bit_length() - 5)
         peer.layer.receive_datagram(encode(answer, Type.ACK, request.mid, request.token), NOW)
     assert body == BODY
-    assert len(tokens) == -(-len(BODY) // size)
+    assert len(tokens) == 1
     event = peer.response()
     assert (event.exchange, event.message.code) == (exchange, Code.CHANGED)
     assert peer.layer.datagrams_to_send() == []
+
+
+@pytest.mark.parametrize("kind", [Type.ACK, Type.CON, Type.NON])
+def test_copies_of_the_response_to_a_block_are_not_taken_for_the_next(kind: Type) -> None:
+    """All blocks of a body bear the same token; the message ID tells a copy from a response."""
+    peer = Peer(block_size=128)
+    peer.layer.send_request(write(), NOW)
+    for number, more in enumerate((True, True, False)):
+        [request] = [decode(data) for data in peer.layer.datagrams_to_send() if data[1] == Code.PUT]
+        answer = acknowledge(Code.CONTINUE if more else Code.CHANGED, number, more, 3)
+        mid = request.mid if kind is Type.ACK else 700 + number
+        data = encode(answer, kind, mid, request.token)
+        for _ in range(3):
+            peer.layer.receive_datagram(data, NOW)
+    assert peer.response().message.code is Code.CHANGED
 
 
 def test_two_bodies_for_one_resource_do_not_go_out_at_once() -> None:
