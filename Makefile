@@ -42,7 +42,7 @@ test: $(READY) ## Run the default suite on all cores (ARGS="-k name" narrows it)
 
 .PHONY: interop
 interop: $(READY) ## Run clients that we did not write against a real server
-	@tests/interop/install-peers
+	@VENV=$(VENV) tests/interop/install-peers
 	$(BIN)/python -m pytest tests/interop $(ARGS)
 
 .PHONY: check

@@ -63,10 +63,14 @@ class Account:
         """Trust devices of this CA on first claim."""
         self.ftc("cert", "upload", certificate, "--enrollment-mode")
 
-    def enroll(self, certificate: Path) -> None:
-        """Put the device that has this certificate on the enrollment list."""
+    def enroll(self, certificate: Path) -> str:
+        """Put the device that has this certificate on the enrollment list; give the enrollment's name."""
         fingerprint = x509.load_pem_x509_certificate(certificate.read_bytes()).fingerprint(hashes.SHA256())
-        self.ftc("enrollment", "create", format_enrollment_id(fingerprint))
+        return str(self.ftc("enrollment", "create", format_enrollment_id(fingerprint))["name"])
+
+    def release(self, enrollment: str) -> None:
+        """Take an enrollment off the list: its device belongs to nobody again."""
+        self.ftc("enrollment", "delete", enrollment)
 
     def devices_named(self, endpoint_name: str) -> list[dict[str, Any]]:
         """The account's devices of this endpoint name: one, or none."""
