@@ -160,3 +160,25 @@ def test_bad_identity_is_refused_as_everywhere() -> None:
         parse_filter("identity = B-00", SCHEMA)
 
     assert (caught.value.reason, caught.value.field) == (Reason.ENROLLMENT_ID_VERSION_UNSUPPORTED, "filter")
+
+
+def test_filter_says_what_an_index_may_go_by() -> None:
+    found = parse_filter(
+        "name = lamp-* AND colour = RED AND size > 3 AND size <= 9 AND size < 12 AND made_at != 2030-01-01",
+        SCHEMA,
+    )
+    assert found is not None
+    assert (found.prefix("name"), found.value("name")) == ("lamp-", None)
+    assert (found.value("colour"), found.prefix("colour")) == (Colour.RED, "")
+    assert found.bounds("size") == (3, 9)
+    assert found.bounds("made_at") == (None, None)
+    assert [found.presence(name) for name in ("name", "colour", "size", "made_at", "lit")] == [
+        *(True, True, True, False, False)
+    ]
+
+
+def test_filter_that_asks_for_another_text_gives_no_index_anything() -> None:
+    found = parse_filter("name != lamp-* AND colour != RED", SCHEMA)
+    assert found is not None
+    assert (found.prefix("name"), found.value("name"), found.value("colour")) == ("", None, None)
+    assert not found.presence("name")
