@@ -15,6 +15,7 @@ from ftc_core.domain.certificate import TrustedCertificate, TrustedCertificateCh
 from ftc_core.domain.claim import ClaimRequest, Granted
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
+from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.storage.bulk_commands import (
     AdvanceBulkJob,
     BulkSwept,
@@ -48,6 +49,7 @@ __all__ = [
     "MarkBootstrapped",
     "Outcome",
     "RecordApiKeyUses",
+    "RecordFailedBootstrap",
     "RegisterDevice",
     "Submission",
     "Swept",
@@ -191,13 +193,27 @@ class ClaimDevice(msgspec.Struct, frozen=True, tag=True):
 class MarkBootstrapped(msgspec.Struct, frozen=True, tag=True):
     """Bootstrap-Finish was acknowledged → Done; state BOOTSTRAPPED, event DEVICE_BOOTSTRAPPED.
 
-    A device whose registration overtook this stays REGISTERED.
+    A device whose registration overtook this stays REGISTERED. `bootstrap` is kept as the device's last; with
+    None, what is kept stays.
     RESOURCE_NOT_FOUND if the account no longer owns the device.
     """
 
     account_id: str
     device_id: str
     now: datetime
+    bootstrap: LastBootstrap | None = None
+
+
+class RecordFailedBootstrap(msgspec.Struct, frozen=True, tag=True):
+    """A bootstrap failed after its claim → Done; `bootstrap` is kept as the device's last.
+
+    The device's state stays, and there is no event: the device tries again. RESOURCE_NOT_FOUND if the account
+    no longer owns the device.
+    """
+
+    account_id: str
+    device_id: str
+    bootstrap: LastBootstrap
 
 
 class RegisterDevice(msgspec.Struct, frozen=True, tag=True):
@@ -296,6 +312,7 @@ Command = (
     | DeleteEnrollment
     | ClaimDevice
     | MarkBootstrapped
+    | RecordFailedBootstrap
     | RegisterDevice
     | UpdateRegistration
     | DeregisterDevice

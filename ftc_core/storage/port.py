@@ -23,6 +23,7 @@ from ftc_core.domain.claim import ClaimFacts, ClaimRequest
 from ftc_core.domain.device import Device, DeviceTime
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
+from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.errors import FtcError
 from ftc_core.storage.commands import (
@@ -48,6 +49,7 @@ from ftc_core.storage.commands import (
     MarkBootstrapped,
     Outcome,
     RecordApiKeyUses,
+    RecordFailedBootstrap,
     RegisterDevice,
     Submission,
     Swept,
@@ -79,6 +81,7 @@ __all__ = [
     "MarkBootstrapped",
     "Outcome",
     "RecordApiKeyUses",
+    "RecordFailedBootstrap",
     "RegisterDevice",
     "Store",
     "Submission",
@@ -191,6 +194,10 @@ class View(Protocol):
 
     def get_device(self, account_id: str, device_id: str) -> Device | None:
         """The account's device, or None."""
+        ...
+
+    def get_last_bootstrap(self, account_id: str, device_id: str) -> LastBootstrap | None:
+        """Of the account's device, the last bootstrap that got beyond its claim; None if there was none."""
         ...
 
     def find_devices(self, fingerprints: Sequence[bytes]) -> list[Device | None]:

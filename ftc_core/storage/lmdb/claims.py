@@ -10,12 +10,18 @@ from ftc_core.domain.claim import ClaimFacts, Granted, decide
 from ftc_core.domain.device import Device, DeviceState
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.lmdb.devices import add_device, change_device, emit_device, release_device
+from ftc_core.storage.lmdb.devices import (
+    add_device,
+    change_device,
+    emit_device,
+    keep_last_bootstrap,
+    release_device,
+)
 from ftc_core.storage.lmdb.enrollments import claim_enrollment
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import ClaimDevice, Claimed, Done, MarkBootstrapped
+from ftc_core.storage.port import ClaimDevice, Claimed, Done, MarkBootstrapped, RecordFailedBootstrap
 
-__all__ = ["claim_device", "mark_bootstrapped"]
+__all__ = ["claim_device", "mark_bootstrapped", "record_failed_bootstrap"]
 
 
 def claim_device(writer: Writer, command: ClaimDevice) -> Claimed:
@@ -34,9 +40,7 @@ def claim_device(writer: Writer, command: ClaimDevice) -> Claimed:
 
 def mark_bootstrapped(writer: Writer, command: MarkBootstrapped) -> Done:
     """See the command. A device that was quicker to register stays REGISTERED."""
-    before = writer.view.get_device(command.account_id, command.device_id)
-    if before is None:
-        raise FtcError(Reason.RESOURCE_NOT_FOUND)
+    before = _owned(writer, command.account_id, command.device_id)
     registered = before.state is DeviceState.REGISTERED
     revision = emit_device(writer, EventKind.DEVICE_BOOTSTRAPPED, command.now, before)
     after = msgspec.structs.replace(
@@ -46,7 +50,25 @@ def mark_bootstrapped(writer: Writer, command: MarkBootstrapped) -> Done:
         revision=revision,
     )
     change_device(writer, before, after)
+    if command.bootstrap is not None:
+        keep_last_bootstrap(writer, after, command.bootstrap)
     return Done(revision)
+
+
+def record_failed_bootstrap(writer: Writer, command: RecordFailedBootstrap) -> Done:
+    """See the command."""
+    before = _owned(writer, command.account_id, command.device_id)
+    after = msgspec.structs.replace(before, revision=writer.next_revision())
+    change_device(writer, before, after)
+    keep_last_bootstrap(writer, after, command.bootstrap)
+    return Done(after.revision)
+
+
+def _owned(writer: Writer, account_id: str, device_id: str) -> Device:
+    device = writer.view.get_device(account_id, device_id)
+    if device is None:
+        raise FtcError(Reason.RESOURCE_NOT_FOUND)
+    return device
 
 
 def _claim_enrollment(

@@ -7,6 +7,7 @@ from datetime import datetime
 from ftc_core.domain import ledger
 from ftc_core.domain.device import Device, DeviceTime
 from ftc_core.domain.event import EventKind
+from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerKind
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.tables import (
@@ -20,7 +21,7 @@ from ftc_core.storage.lmdb.tables import (
 )
 from ftc_core.storage.lmdb.writer import Writer
 
-__all__ = ["add_device", "change_device", "emit_device", "release_device"]
+__all__ = ["add_device", "change_device", "emit_device", "keep_last_bootstrap", "release_device"]
 
 
 def add_device(writer: Writer, device: Device) -> None:
@@ -54,10 +55,16 @@ def change_device(writer: Writer, before: Device, after: Device) -> None:
             writer.put(tables.registration_expiry, time_key(lapses) + key)
 
 
+def keep_last_bootstrap(writer: Writer, device: Device, bootstrap: LastBootstrap) -> None:
+    """Store it in the place of the one before."""
+    writer.put(writer.tables.last_bootstraps, _key(device), records.LAST_BOOTSTRAP.encode(bootstrap))
+
+
 def release_device(writer: Writer, device: Device, at: datetime) -> int:
-    """Take the device from its account: record, name, quota count, registration → revision of the event."""
+    """Take the device from its account: records, name, quota count, registration → revision of the event."""
     tables, key = writer.tables, _key(device)
     writer.delete(tables.devices, key)
+    writer.delete(tables.last_bootstraps, key)
     writer.delete(tables.devices_by_fingerprint, device.fingerprint)
     writer.delete(tables.endpoint_names, _endpoint_key(device))
     for which in DeviceTime:

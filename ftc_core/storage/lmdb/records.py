@@ -16,6 +16,7 @@ from ftc_core.domain.certificate import TrustedCertificate
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
+from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.storage.lmdb.faults import corrupt
 
@@ -28,6 +29,7 @@ __all__ = [
     "DEVICE",
     "ENROLLMENT",
     "EVENT",
+    "LAST_BOOTSTRAP",
     "LEDGER_ENTRY",
     "Codec",
 ]
@@ -67,6 +69,7 @@ API_KEY: Final[Codec[ApiKey]] = Codec(ApiKey, 1)
 CERTIFICATE: Final[Codec[TrustedCertificate]] = Codec(TrustedCertificate, 1)
 ENROLLMENT: Final[Codec[Enrollment]] = Codec(Enrollment, 1)
 DEVICE: Final[Codec[Device]] = Codec(Device, 1)
+LAST_BOOTSTRAP: Final[Codec[LastBootstrap]] = Codec(LastBootstrap, 1)
 LEDGER_ENTRY: Final[Codec[LedgerEntry]] = Codec(LedgerEntry, 1)
 EVENT: Final[Codec[Event]] = Codec(Event, 1)
 BULK_JOB: Final[Codec[BulkJob]] = Codec(BulkJob, 1)

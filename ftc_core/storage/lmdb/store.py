@@ -55,6 +55,7 @@ from ftc_core.storage.port import (
     MarkBootstrapped,
     Outcome,
     RecordApiKeyUses,
+    RecordFailedBootstrap,
     RegisterDevice,
     Submission,
     UpdateAccount,
@@ -187,6 +188,8 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return registrations.update_registration(writer, command)
         case MarkBootstrapped():
             return claims.mark_bootstrapped(writer, command)
+        case RecordFailedBootstrap():
+            return claims.record_failed_bootstrap(writer, command)
         case RegisterDevice():
             return registrations.register_device(writer, command)
         case DeregisterDevice():

@@ -22,6 +22,7 @@ otherwise; `–` is an empty value.
 | devices | account, device | record |
 | devices_by_fingerprint | fingerprint | account, device |
 | devices_by_time | account, which time (1 byte), time (0: it has none), device | – |
+| last_bootstraps | account, device | record |
 | endpoint_names | account, name in UTF-8 (≤256 bytes; LMDB takes keys of 511) | fingerprint of its holder |
 | registration_expiry | time, account, device | – (registered ones only) |
 | ledger | fingerprint, sequence | record |
@@ -96,6 +97,7 @@ class Tables:
     devices: lmdb._Database
     devices_by_fingerprint: lmdb._Database
     devices_by_time: lmdb._Database
+    last_bootstraps: lmdb._Database
     endpoint_names: lmdb._Database
     registration_expiry: lmdb._Database
     ledger: lmdb._Database

@@ -19,6 +19,7 @@ from ftc_core.domain.claim import ClaimFacts, ClaimRequest
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
+from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.limits import TRUST_CANDIDATES_MAX
 from ftc_core.storage.lmdb import records
@@ -154,6 +155,10 @@ class LmdbView(LmdbLists):
 
     def get_device(self, account_id: str, device_id: str) -> Device | None:
         return _decoded(records.DEVICE, self._get(self._tables.devices, account_id, device_id))
+
+    def get_last_bootstrap(self, account_id: str, device_id: str) -> LastBootstrap | None:
+        stored = self._get(self._tables.last_bootstraps, account_id, device_id)
+        return _decoded(records.LAST_BOOTSTRAP, stored)
 
     def find_devices(self, fingerprints: Sequence[bytes]) -> list[Device | None]:
         return [self._device_of(fingerprint) for fingerprint in fingerprints]
