@@ -278,7 +278,7 @@ class World:
         peer = Peer(
             Origin((HOST, port), ()),
             association,
-            lambda: self._new_coap(block_size),
+            lambda _max_message_bytes: self._new_coap(block_size),
             new_session,
             lambda woken: woken.resume(self.now),
         )
