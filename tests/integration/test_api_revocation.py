@@ -30,6 +30,7 @@ from ftc_grpc._gen.ftc.v1.account_service_pb2 import (
 from ftc_grpc._gen.ftc.v1.watch_pb2 import WatchDeviceEnrollmentsRequest, WatchDevicesRequest
 from ftc_grpc.client import ApiClient
 from tests.api import Tenant, TestApi, running_api
+from tests.instance import eventually
 
 PATIENCE_S = 5.0
 
@@ -203,19 +204,15 @@ def test_deleted_key_ends_waiting_for_an_operation(tmp_path: Path) -> None:
         assert waiting.exception(timeout=PATIENCE_S).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_client_that_does_not_read_loses_its_watch_all_the_same(api: TestApi, tenant: Tenant) -> None:
-    key = create_key(tenant)
-    client = api.client(key.secret)
-    call = client.devices.WatchDevices(WatchDevicesRequest())
-    assert isinstance(call, grpc.Call)
-    before = api.server.tail.streams
-    deadline = time.monotonic() + PATIENCE_S
-    while (streams := api.server.tail.streams) == before and time.monotonic() < deadline:
-        time.sleep(0.01)
+def test_client_that_does_not_read_loses_its_watch_all_the_same(tmp_path: Path) -> None:
+    with running_api(tmp_path) as api:
+        tenant, tail = api.tenant(), api.server.tail
+        key = create_key(tenant)
+        call = api.client(key.secret).devices.WatchDevices(WatchDevicesRequest())
+        eventually(lambda: tail.streams == 1, "the watch begins")
 
-    revoke(tenant, key)
-    while api.server.tail.streams >= streams and time.monotonic() < deadline:
-        time.sleep(0.01)
+        revoke(tenant, key)
 
-    assert api.server.tail.streams < streams
-    call.cancel()  # type: ignore[no-untyped-call] # the stubs forget its type
+        eventually(lambda: tail.streams == 0, "the watch ends", patience_s=PATIENCE_S)
+        assert isinstance(call, grpc.Call)
+        call.cancel()  # type: ignore[no-untyped-call] # the stubs forget its type

@@ -110,7 +110,8 @@ class Things:
 
     @cached_property
     def server(self) -> Any:
-        return self.channelz.GetServers(channelz_pb2.GetServersRequest()).server[0]
+        servers = self.channelz.GetServers(channelz_pb2.GetServersRequest()).server
+        return next(server for server in servers if server.listen_socket)  # others of this process are closed
 
     @cached_property
     def channel(self) -> Any:
