@@ -45,6 +45,7 @@ class Reason(StrEnum):
     ENDPOINT_NAME_MISMATCH = "ENDPOINT_NAME_MISMATCH"
     ACCOUNT_ID_MALFORMED = "ACCOUNT_ID_MALFORMED"
     CONTENT_FORMAT_UNSUPPORTED = "CONTENT_FORMAT_UNSUPPORTED"
+    ACCEPT_UNSUPPORTED = "ACCEPT_UNSUPPORTED"
     REQUEST_MALFORMED = "REQUEST_MALFORMED"
     OPTION_NOT_UNDERSTOOD = "OPTION_NOT_UNDERSTOOD"
     PROXYING_NOT_SUPPORTED = "PROXYING_NOT_SUPPORTED"
@@ -206,7 +207,16 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "INVALID_ARGUMENT", "4.00", "aid is not an account ID", "Send aid as 32 lower-case hex characters."
     ),
     Reason.CONTENT_FORMAT_UNSUPPORTED: ErrorSpec(
-        "INVALID_ARGUMENT", "4.15", "pct is not supported", "Prefer content format 11542 (LwM2M TLV)."
+        "INVALID_ARGUMENT",
+        "4.15",
+        "pct is not supported",
+        "Prefer content format 11542 (LwM2M TLV), 112 or 110 (SenML CBOR, JSON) or 11544 (LwM2M CBOR).",
+    ),
+    Reason.ACCEPT_UNSUPPORTED: ErrorSpec(
+        "INVALID_ARGUMENT",
+        "4.06",
+        "Accept is not supported",
+        "Accept content format 112 or 110 (SenML CBOR, JSON) or 11544 (LwM2M CBOR).",
     ),
     Reason.REQUEST_MALFORMED: ErrorSpec(
         "INVALID_ARGUMENT", "4.00", "Malformed request", "Check the request."

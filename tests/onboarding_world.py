@@ -278,7 +278,7 @@ class World:
         peer = Peer(
             Origin((HOST, port), ()),
             association,
-            lambda _max_message_bytes: self._new_coap(block_size),
+            lambda: self._new_coap(block_size),
             new_session,
             lambda woken: woken.resume(self.now),
         )
@@ -377,6 +377,7 @@ class World:
             lwm2m_uri=LWM2M,
             bootstrap_uri=BOOTSTRAP,
             server_ca=server_authority().der,
+            lwm2m_certificate=b"",
             short_server_id=1,
             lifetime=3_600,
             binding="U",

@@ -28,11 +28,15 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """What every device is told of our servers: URIs without query, the CA in DER, registration terms."""
+    """What every device is told of our servers: URIs without query, registration terms, certificates in DER.
+
+    `server_ca` is the CA of both, `lwm2m_certificate` the LwM2M server's own.
+    """
 
     lwm2m_uri: str
     bootstrap_uri: str
     server_ca: bytes
+    lwm2m_certificate: bytes
     short_server_id: int
     lifetime: int
     binding: str
@@ -125,6 +129,7 @@ class BootstrapService:
             endpoint_name=device.endpoint_name,
             lwm2m_uri=servers.lwm2m_uri,
             lwm2m_server_certificate=servers.server_ca,
+            lwm2m_end_entity_certificate=servers.lwm2m_certificate,
             client_certificate=credential.certificate_der,
             client_key=credential.private_key_der,
             bootstrap_uri=servers.bootstrap_uri,

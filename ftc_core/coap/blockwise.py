@@ -22,7 +22,14 @@ from aiocoap.numbers.optionnumbers import OptionNumber
 
 from ftc_core import limits
 from ftc_core.coap.blocks import RESERVED_EXPONENT, Block, block_size, copy_without, size_exponent
-from ftc_core.coap.events import Event, ExchangeFailed, FailureCause, RequestReceived, ResponseReceived
+from ftc_core.coap.events import (
+    Event,
+    ExchangeFailed,
+    FailureCause,
+    RequestReceived,
+    ResponseHandedOut,
+    ResponseReceived,
+)
 from ftc_core.coap.exchange import ExchangeLayer
 from ftc_core.coap.reassembly import RequestBodies, ResponseBodies, response_block
 from ftc_core.coap.responses import error_response
@@ -86,16 +93,20 @@ class BlockwiseLayer:
         self._transfers[transfer.exchange] = transfer
         return transfer.exchange
 
-    def send_response(self, exchange: int, response: Message, now: float) -> None:
+    def send_response(self, exchange: int, response: Message, now: float) -> bool:
         """As `ExchangeLayer.send_response`; a body above one block, or above the block size that the peer
         asked for, is handed out by Block2 as the peer asks.
+
+        True if that is all; False if the peer has to ask for more blocks, whose last makes a
+        `ResponseHandedOut`.
         """
         asked = self._asked.get(exchange)
         if asked is None:
             raise ValueError(f"exchange {exchange} awaits no response")
-        first = self._first_block(asked, response, now)
+        first = self._first_block(exchange, asked, response, now)
         self._exchanges.send_response(exchange, first, now)
         del self._asked[exchange]
+        return first.opt.block2 is None or not first.opt.block2.more
 
     def acknowledge(self, exchange: int) -> None:
         """As `ExchangeLayer.acknowledge`."""
@@ -167,9 +178,12 @@ class BlockwiseLayer:
             if block2 is not None and block2.size_exponent == RESERVED_EXPONENT:
                 raise FtcError(Reason.REQUEST_MALFORMED, "Reserved size in Block2")
             if block2 is not None and block2.block_number > 0:
-                answer = self._response_bodies.next_block(request, block2, now)
-                if answer is not None:
+                kept = self._response_bodies.next_block(request, block2, now)
+                if kept is not None:
+                    first, answer = kept
                     self._exchanges.send_response(event.exchange, answer, now)
+                    if not answer.opt.block2.more:
+                        self._events.append(ResponseHandedOut(first))
                     return
                 if request.code not in _REPEATABLE_METHODS:  # its effect must not happen twice
                     raise FtcError(Reason.REQUEST_INCOMPLETE)
@@ -179,7 +193,7 @@ class BlockwiseLayer:
         self._asked[event.exchange] = _Asked(event.message, block1)
         self._events.append(event)
 
-    def _first_block(self, asked: _Asked, response: Message, now: float) -> Message:
+    def _first_block(self, exchange: int, asked: _Asked, response: Message, now: float) -> Message:
         """The response as it fits in one message; the rest of it is kept for the requests to come."""
         wanted = asked.request.opt.block2
         if wanted is None and asked.block1 is None and len(response.payload) <= block_size(self._exponent):
@@ -199,7 +213,7 @@ class BlockwiseLayer:
             return self._refusal(error)
         if first.opt.block2.more:
             rest = copy_without(response, OptionNumber.BLOCK1, payload=response.payload)
-            self._response_bodies.keep(asked.request, rest, now)
+            self._response_bodies.keep(exchange, asked.request, rest, now)
         return first
 
     def _refusal(self, error: FtcError) -> Message:

@@ -13,6 +13,7 @@ __all__ = [
     "FailureCause",
     "RequestReceived",
     "ResponseAcknowledged",
+    "ResponseHandedOut",
     "ResponseLost",
     "ResponseReceived",
 ]
@@ -62,4 +63,17 @@ class ResponseLost(msgspec.Struct, frozen=True):
     exchange: int
 
 
-Event = RequestReceived | ResponseReceived | ExchangeFailed | ResponseAcknowledged | ResponseLost
+class ResponseHandedOut(msgspec.Struct, frozen=True):
+    """The peer asked for the last block of a response that went out by Block2, and was sent it."""
+
+    exchange: int
+
+
+Event = (
+    RequestReceived
+    | ResponseReceived
+    | ExchangeFailed
+    | ResponseAcknowledged
+    | ResponseLost
+    | ResponseHandedOut
+)

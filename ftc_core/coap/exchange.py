@@ -67,9 +67,9 @@ class _Confirmable:
 class ExchangeLayer:
     """The message layer and the request/response layer of one peer.
 
-    `first_message_id` (0 to 65535) and `token_prefix` (4 bytes) should be random per session; a token is the
-    prefix and the number of its exchange, so it is unique (over DTLS it need not be unguessable, RFC 7252
-    §5.3.1). `random` returns a number in [0, 1) and draws the retransmission times. `now` is monotonic
+    `first_message_id` (0 to 65535) and `token_prefix` (4 bytes at most) should be random per session; a token
+    is the prefix and the number of its exchange, so it is unique (over DTLS it need not be unguessable,
+    RFC 7252 §5.3.1). `random` returns a number in [0, 1) and draws the retransmission times. `now` is monotonic
     seconds everywhere, and may not go back.
 
     Exchange numbers are unique within the layer across both directions.
@@ -83,8 +83,8 @@ class ExchangeLayer:
         token_prefix: bytes,
         random: Callable[[], float],
     ) -> None:
-        if not 0 <= first_message_id < _MESSAGE_IDS or len(token_prefix) != 4:
-            raise ValueError("first_message_id has 16 bits and token_prefix 4 bytes")
+        if not 0 <= first_message_id < _MESSAGE_IDS or len(token_prefix) > 4:
+            raise ValueError("first_message_id has 16 bits and token_prefix 4 bytes at most")
         self._parameters = parameters
         self._next_mid = first_message_id
         self._token_prefix = token_prefix

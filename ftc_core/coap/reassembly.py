@@ -92,25 +92,27 @@ class ResponseBodies:
     """Keeps large responses while the peer asks for their blocks, up to `lifetime` seconds between two."""
 
     def __init__(self, lifetime: float) -> None:
-        self._responses: _Bodies[Message] = _Bodies(lifetime)
+        self._responses: _Bodies[tuple[int, Message]] = _Bodies(lifetime)
 
-    def keep(self, request: Message, response: Message, now: float) -> None:
-        """Note the response whose first block answers this request."""
-        self._responses.put(resource_key(request), response, now)
+    def keep(self, exchange: int, request: Message, response: Message, now: float) -> None:
+        """Note the response whose first block answers this request, known as `exchange`."""
+        self._responses.put(resource_key(request), (exchange, response), now)
 
-    def next_block(self, request: Message, block: Block, now: float) -> Message | None:
-        """The block asked for, or None if no such response is kept. Forgotten with its last block.
+    def next_block(self, request: Message, block: Block, now: float) -> tuple[int, Message] | None:
+        """The block asked for and the exchange of the first, or None if no such response is kept.
 
-        Raises FtcError REQUEST_MALFORMED for a block beyond the end.
+        The response is forgotten with its last block. Raises FtcError REQUEST_MALFORMED for a block beyond
+        the end.
         """
         key = resource_key(request)
-        response = self._responses.take(key, now)
-        if response is None:
+        kept = self._responses.take(key, now)
+        if kept is None:
             return None
+        exchange, response = kept
         answer = response_block(response, block)
         if answer.opt.block2.more:
-            self._responses.put(key, response, now)
-        return answer
+            self._responses.put(key, kept, now)
+        return exchange, answer
 
 
 def response_block(response: Message, wanted: Block) -> Message:

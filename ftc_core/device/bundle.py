@@ -216,6 +216,8 @@ class Bundle:
             (Parameter.BOOTSTRAP_SERVER_URI, result.bootstrap_server_uri),
         ):
             with self._blaming(parameter):
+                if uri == self.bootstrap_server_uri:
+                    continue  # a Bootstrap-Pack leaves the bootstrap account as it is
                 if account_id_of(check_coaps_uri(uri)) != account_id:
                     raise ValueError(f"{uri!r} does not carry aid={account_id}")
         return device_id, account_id

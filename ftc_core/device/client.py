@@ -2,8 +2,9 @@
 
 Theory of operation
 ===================
-Both clients take inputs and give effects as the server's sessions do (`lwm2m.effects`). They behave as a
-widely used client does [I], where LwM2M 1.0 leaves room and where that client departs from it:
+Both clients take inputs and give effects as the server's sessions do (`lwm2m.effects`). Unless its
+`ClientModel` says otherwise, the device behaves as a widely used client does [I], where LwM2M 1.0 leaves room
+and where that client departs from it:
 
 ::
 
@@ -19,6 +20,11 @@ widely used client does [I], where LwM2M 1.0 leaves room and where that client d
 - A bad write is answered with 4.00 and ends the bootstrap.
 - Bootstrap-Finish is answered by an empty acknowledgement and a separate confirmable 2.04; the bootstrap has
   succeeded once that was acknowledged, or the server closed the association.
+- A GET is ignored.
+
+A client by the book (LwM2M 1.0 to 1.2) answers Discover and Read, and Finish at once; it has succeeded when
+the server closes, or has not asked again for FINISH_LINGER_S. One that `packs` asks for a Bootstrap-Pack
+first, which is all that it needs; upon any refusal it sends a Bootstrap-Request.
 
 How the outcome is kept, and when the next attempt starts, is the business of `device.bundle` and
 `device.retry`.
@@ -35,9 +41,12 @@ from urllib.parse import urlsplit
 from aiocoap.numbers.codes import Code
 
 from ftc_core.device.effects import UNANSWERED, Ignore, RespondSeparately
+from ftc_core.device.model import IZUMA, ClientModel
 from ftc_core.device.objects import AccountObjects, RefusedError
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import BOOTSTRAP_SESSION_TIMEOUT_S
+from ftc_core.lwm2m import content
+from ftc_core.lwm2m.discovery import VERSION_1_1
 from ftc_core.lwm2m.effects import Respond, SendRequest
 from ftc_core.lwm2m.messages import diagnostic_of, dotted, refusal, request, response
 from ftc_core.lwm2m.objects import SecurityInstance, ServerInstance
@@ -97,15 +106,17 @@ class _State(Enum):
 
 
 _UNDER_WAY = frozenset({_State.REQUESTING, _State.WRITING, _State.FINISHING})
-_REQUEST_LABEL = 1
+_LINK_FORMAT = 40
+FINISH_LINGER_S = 4.0
+"""Seconds after the answer to Bootstrap-Finish: had it been lost, it would have been asked for again."""
 
 
 class BootstrapClient:
     """One attempt to bootstrap, over one association.
 
     `bootstrap` is the account to start from, with the device's own certificate and key: its URI's query is
-    repeated in the request. `device_id` is the one that an earlier bootstrap gave, or "". `now` is monotonic
-    seconds. Inputs never raise, whatever the server sends.
+    repeated in the request. `device_id` is the one that an earlier bootstrap gave, or "". `model` says which
+    client it is. `now` is monotonic seconds. Inputs never raise, whatever the server sends.
     """
 
     def __init__(
@@ -115,13 +126,17 @@ class BootstrapClient:
         *,
         device_id: str = "",
         client_version: str = "",
+        model: ClientModel = IZUMA,
     ) -> None:
+        self._model = model
         self._query = _bootstrap_query(endpoint_name, bootstrap.server_uri, device_id, client_version)
-        self._objects = AccountObjects(bootstrap)
+        self._objects = AccountObjects(bootstrap, model)
         self._state = _State.IDLE
         self._effects: deque[BootstrapClientEffect] = deque()
         self._timeline = Timeline()
         self._deadline: float | None = None
+        self._packing = model.packs
+        self._label = 0
         self._requested: int | None = None
         self._finish: int | None = None
         self._outcome: BootstrapOutcome | None = None
@@ -138,20 +153,24 @@ class BootstrapClient:
             return
         self._state = _State.REQUESTING
         self._deadline = now + BOOTSTRAP_SESSION_TIMEOUT_S
-        self._timeline.begin("Bootstrap-Request", now)
-        self._effects.append(SendRequest(_REQUEST_LABEL, request(Code.POST, ("bs",), query=self._query)))
+        self._ask(now)
 
     def request_sent(self, label: int, exchange: int) -> None:
         """The request was sent; its answer will come under this number."""
-        if label == _REQUEST_LABEL:
+        if label == self._label:
             self._requested = exchange
 
     def response_received(self, exchange: int, message: Message, now: float) -> None:
-        """The server answered the Bootstrap-Request."""
+        """The server answered the Bootstrap-Request, or the Bootstrap-Pack-Request."""
         if self._state is not _State.REQUESTING or exchange != self._requested:
             return
         self._timeline.end(now, dotted(message))
-        if message.code is not None and message.code.is_successful():
+        if self._packing and message.code == Code.CONTENT:
+            self._unpack(message, now)
+        elif self._packing:
+            self._packing = False
+            self._ask(now)
+        elif message.code is not None and message.code.is_successful():
             self._state = _State.WRITING
         else:
             self._fail(diagnostic_of(message), now, code=dotted(message))
@@ -170,8 +189,11 @@ class BootstrapClient:
             error = FtcError(Reason.PATH_NOT_FOUND)
             self._effects.append(Respond(exchange, refusal(error), error))
             return
+        if self._model.izuma and message.code == Code.GET:
+            self._effects.append(Ignore(exchange))
+            return
         name = _name(message)
-        if name is None:
+        if name is None or (message.code == Code.GET and not self._may_read(message)):
             error = FtcError(Reason.METHOD_NOT_ALLOWED)
             self._effects.append(Respond(exchange, refusal(error), error))
             return
@@ -205,10 +227,42 @@ class BootstrapClient:
 
     def handle_timer(self, now: float) -> None:
         """Time has passed."""
-        if self._deadline is not None and now >= self._deadline:
+        if self._deadline is None or now < self._deadline:
+            return
+        if self._state is _State.FINISHING and not self._model.izuma:
+            self._succeed(now)
+        else:
             self._fail("the bootstrap took too long", now)
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _ask(self, now: float) -> None:
+        model = self._model
+        if self._packing:
+            self._timeline.begin("Bootstrap-Pack-Request", now)
+            query = (*self._query, f"acc=/0/{model.bootstrap_instance}")
+            accept = content.SENML_CBOR if model.content_format is None else model.content_format
+            message = request(Code.GET, ("bspack",), query=query, accept=accept)
+        else:
+            self._timeline.begin("Bootstrap-Request", now)
+            pct = () if model.content_format is None else (f"pct={model.content_format}",)
+            message = request(Code.POST, ("bs",), query=(*self._query, *pct))
+        self._label += 1
+        self._effects.append(SendRequest(self._label, message))
+
+    def _unpack(self, message: Message, now: float) -> None:
+        try:
+            self._objects.take((), message.opt.content_format, message.payload)
+            self._outcome = self._written(device_id="")
+        except RefusedError as error:
+            self._fail(str(error), now)
+        else:
+            self._succeed(now)
+
+    def _may_read(self, message: Message) -> bool:
+        """Whether this GET is a Bootstrap-Discover or Bootstrap-Read that the model answers."""
+        model = self._model
+        return model.discovers and (message.opt.accept == _LINK_FORMAT or model.version >= VERSION_1_1)
 
     def _perform(self, exchange: int, message: Message, now: float) -> None:
         path = message.opt.uri_path
@@ -218,23 +272,43 @@ class BootstrapClient:
         elif message.code == Code.DELETE:
             self._objects.delete(path)
             self._answer(exchange, response(Code.DELETED), now)
+        elif message.code == Code.GET:
+            self._answer(exchange, self._tell(message), now)
         else:
-            self._finish_with(exchange, message)
+            self._finish_with(exchange, message, now)
+
+    def _tell(self, message: Message) -> Message:
+        path, accept = message.opt.uri_path, message.opt.accept
+        if accept == _LINK_FORMAT:
+            links = self._objects.discover(path)
+            return response(Code.CONTENT, content_format=_LINK_FORMAT, payload=links)
+        wanted = content.SENML_CBOR if accept is None else int(accept)
+        values = self._objects.read(path, wanted)
+        return response(Code.CONTENT, content_format=wanted, payload=values)
 
     def _answer(self, exchange: int, answer: Message, now: float) -> None:
         self._effects.append(Respond(exchange, answer))
         self._timeline.end(now, dotted(answer))
 
-    def _finish_with(self, exchange: int, message: Message) -> None:
-        self._outcome = BootstrapOutcome(
+    def _finish_with(self, exchange: int, message: Message, now: float) -> None:
+        if not self._model.izuma:
+            self._objects.check()
+        self._outcome = self._written(device_id=_parameter(message.opt.uri_query, "iep"))
+        self._state = _State.FINISHING
+        self._finish = exchange
+        if self._model.izuma:
+            self._effects.append(RespondSeparately(exchange, response(Code.CHANGED)))
+        else:
+            self._effects.append(Respond(exchange, response(Code.CHANGED)))
+            self._deadline = now + FINISH_LINGER_S
+
+    def _written(self, *, device_id: str) -> BootstrapOutcome:
+        return BootstrapOutcome(
             lwm2m=self._objects.lwm2m_account(),
             server=self._objects.server(),
             bootstrap=self._objects.bootstrap_account(),
-            device_id=_parameter(message.opt.uri_query, "iep"),
+            device_id=device_id,
         )
-        self._state = _State.FINISHING
-        self._finish = exchange
-        self._effects.append(RespondSeparately(exchange, response(Code.CHANGED)))
 
     def _succeed(self, now: float) -> None:
         outcome = self._outcome
@@ -256,6 +330,9 @@ def _name(message: Message) -> str | None:
         return f"Bootstrap-Write /{'/'.join(path)}"
     if message.code == Code.DELETE:
         return f"Bootstrap-Delete /{'/'.join(path)}"
+    if message.code == Code.GET:
+        operation = "Discover" if message.opt.accept == _LINK_FORMAT else "Read"
+        return f"Bootstrap-{operation} /{'/'.join(path)}"
     if message.code == Code.POST and path == ("bs",):
         return "Bootstrap-Finish"
     return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ftc_core.device.bundle import BootstrapResult, Bundle, LwM2MCredentials
 from ftc_core.device.client import BootstrapFailed, BootstrapOutcome, Succeeded
+from ftc_core.device.model import IZUMA, ClientModel
 from ftc_core.device.registration import OperationFailed
 from ftc_core.device.runner import DeviceRunner, RegisteredDevice
 from ftc_core.limits import COAP_BLOCK_SIZE
-from ftc_core.lwm2m.objects import SecurityInstance, SecurityMode
+from ftc_core.lwm2m.objects import CertificateUsage, SecurityInstance, SecurityMode
 
 __all__ = ["PoweredDevice"]
 
@@ -16,11 +17,16 @@ class PoweredDevice:
     """One device on disk and on the network. Parameters as `DeviceRunner`'s."""
 
     def __init__(
-        self, bundle: Bundle, *, block_size: int = COAP_BLOCK_SIZE, answer_delay_s: float = 0.0
+        self,
+        bundle: Bundle,
+        *,
+        block_size: int = COAP_BLOCK_SIZE,
+        answer_delay_s: float = 0.0,
+        model: ClientModel = IZUMA,
     ) -> None:
         self.bundle = bundle
         self._runner = DeviceRunner(
-            bundle.endpoint_name, block_size=block_size, answer_delay_s=answer_delay_s
+            bundle.endpoint_name, block_size=block_size, answer_delay_s=answer_delay_s, model=model
         )
 
     async def bootstrap(self) -> Succeeded | BootstrapFailed:
@@ -53,6 +59,8 @@ class PoweredDevice:
             public_key=credentials.certificate,
             server_public_key=credentials.server_ca,
             secret_key=credentials.private_key,
+            # The bundle does not say which of the two `server_ca` is; taken as a CA, either is trusted.
+            certificate_usage=CertificateUsage.TRUST_ANCHOR_ASSERTION,
         )
         return await self._runner.register(account, credentials.account_id, lifetime=lifetime)
 

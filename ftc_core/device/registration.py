@@ -96,10 +96,12 @@ class RegistrationClient:
         lifetime: int = 86_400,
         binding: str = "U",
         client_version: str = "",
+        lwm2m_version: str = "1.0",
         object_links: str = "</1/0>,</3/0>",
         location: Sequence[str] = (),
     ) -> None:
-        query = [f"ep={endpoint_name}", f"lt={lifetime}", "lwm2m=1.0", f"d={account_id}", f"b={binding}"]
+        query = [f"ep={endpoint_name}", f"lt={lifetime}", f"lwm2m={lwm2m_version}"]
+        query += [f"d={account_id}", f"b={binding}"]
         query.append(f"aid={account_id}")
         if client_version:
             query.append(f"mccv={client_version}")

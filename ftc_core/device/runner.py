@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import TypeVar
@@ -19,37 +19,49 @@ from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
 from ftc_core.device.connection import DeviceConnection
 from ftc_core.device.drivers import BootstrapClientDriver, RegistrationClientDriver
+from ftc_core.device.model import IZUMA, ClientModel
 from ftc_core.device.registration import Operation, OperationDone, OperationFailed, RegistrationClient
 from ftc_core.device.retry import after_registration
+from ftc_core.dtls.alert import Alert
 from ftc_core.dtls.association import Association, Closed
 from ftc_core.dtls.context import client_context
-from ftc_core.dtls.trust import TrustEvaluator, VerifiedPath, fixed_anchors
+from ftc_core.dtls.trust import PathRefused, TrustEvaluator, VerifiedPath, fixed_anchors
 from ftc_core.endpoint.coap_layer import new_coap_layer
 from ftc_core.endpoint.peer import SessionFactory
 from ftc_core.endpoint.udp import Origin
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import COAP_BLOCK_SIZE
-from ftc_core.lwm2m.objects import SecurityInstance
+from ftc_core.lwm2m.objects import CertificateUsage, SecurityInstance
 
 __all__ = ["DeviceRunner", "RegisteredDevice"]
 
+_IZUMA_TOKEN_PREFIX_BYTES, _TOKEN_PREFIX_BYTES = 0, 4
 COAPS_PORT = 5684
 """Where a coaps URI without a port leads (RFC 7252 §6.2)."""
+
+_OWN_CERTIFICATE = (None, CertificateUsage.DOMAIN_ISSUED_CERTIFICATE)
+"""Usages with which a client by the book pins the server's own certificate."""
 
 _Value = TypeVar("_Value")
 
 
 class DeviceRunner:
-    """One device. Each method is one thing that a device's firmware would do.
+    """One device, which behaves as its `model`. Each method is one thing that a device's firmware would do.
 
     `block_size` is the largest CoAP block that the device takes, 16 to 1,024 bytes; `answer_delay_s` how long
     it takes to answer each request of the bootstrap server.
     """
 
     def __init__(
-        self, endpoint_name: str, *, block_size: int = COAP_BLOCK_SIZE, answer_delay_s: float = 0.0
+        self,
+        endpoint_name: str,
+        *,
+        block_size: int = COAP_BLOCK_SIZE,
+        answer_delay_s: float = 0.0,
+        model: ClientModel = IZUMA,
     ) -> None:
         self._endpoint_name = endpoint_name
+        self._model = model
         self._block_size = block_size
         self._answer_delay_s = answer_delay_s
 
@@ -61,7 +73,7 @@ class DeviceRunner:
         A handshake that fails is a `BootstrapFailed` with code "" and the alert in its text. `device_id` is
         the one that an earlier bootstrap gave. Raises OSError if the server's host is unknown.
         """
-        client = BootstrapClient(self._endpoint_name, account, device_id=device_id)
+        client = BootstrapClient(self._endpoint_name, account, device_id=device_id, model=self._model)
         ended: asyncio.Future[Succeeded | BootstrapFailed] = asyncio.get_running_loop().create_future()
 
         def new_session(
@@ -69,7 +81,7 @@ class DeviceRunner:
         ) -> BootstrapClientDriver:
             return BootstrapClientDriver(client, coap, ended.set_result, self._answer_delay_s, now)
 
-        connection = await self._connect(account, new_session)
+        connection = await self._connect(account, new_session, exact=False)
         try:
             outcome = await _unless_closed(ended, connection)
         finally:
@@ -80,10 +92,20 @@ class DeviceRunner:
         self, account: SecurityInstance, account_id: str, *, lifetime: int
     ) -> RegisteredDevice | OperationFailed:
         """Connect to the LwM2M server with `account` and register for `lifetime` seconds."""
-        device = RegisteredDevice(RegistrationClient(self._endpoint_name, account_id, lifetime=lifetime))
-        return await device.begin(await self._connect(account, device.new_session))
+        client = RegistrationClient(
+            self._endpoint_name,
+            account_id,
+            lifetime=lifetime,
+            lwm2m_version=self._model.version_text,
+        )
+        device = RegisteredDevice(client)
+        exact = not self._model.izuma and account.certificate_usage in _OWN_CERTIFICATE
+        return await device.begin(await self._connect(account, device.new_session, exact=exact))
 
-    async def _connect(self, account: SecurityInstance, new_session: SessionFactory) -> DeviceConnection:
+    async def _connect(
+        self, account: SecurityInstance, new_session: SessionFactory, *, exact: bool
+    ) -> DeviceConnection:
+        """`exact`: resource 4 is the server's own certificate, and nothing else will do."""
         target = urlsplit(account.server_uri)
         key = load_der_private_key(account.secret_key or b"", password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
@@ -94,11 +116,19 @@ class DeviceRunner:
             purpose=ExtendedKeyUsageOID.SERVER_AUTH,
             pin_leaf=True,
         )
-        association = Association.connect(
-            context, lambda chain: evaluator.evaluate(chain, utc_now()), monotonic()
-        )
+
+        def judge(chain: Sequence[bytes]) -> VerifiedPath | PathRefused:
+            if exact and chain[0] != account.server_public_key:
+                return PathRefused(Alert.BAD_CERTIFICATE, "not the server's own certificate")
+            return evaluator.evaluate(chain, utc_now())
+
+        association = Association.connect(context, judge, monotonic())
         port = target.port or COAPS_PORT
-        new_coap = partial(new_coap_layer, block_size=self._block_size)
+        new_coap = partial(
+            new_coap_layer,
+            block_size=self._block_size,
+            token_prefix_bytes=_IZUMA_TOKEN_PREFIX_BYTES if self._model.izuma else _TOKEN_PREFIX_BYTES,
+        )
         return await DeviceConnection.open(target.hostname or "", port, association, new_coap, new_session)
 
 

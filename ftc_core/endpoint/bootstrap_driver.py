@@ -6,17 +6,19 @@ from collections.abc import Callable
 
 import structlog
 
-from ftc_core.application.bootstrap import BootstrapService
+from ftc_core.application.bootstrap import BootstrapService, Conversation
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.coap.events import (
     Event,
     ExchangeFailed,
     RequestReceived,
     ResponseAcknowledged,
+    ResponseHandedOut,
     ResponseLost,
     ResponseReceived,
 )
 from ftc_core.domain.claim import ClaimRequest
+from ftc_core.domain.device import Device
 from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.udp import Origin
 from ftc_core.errors import FtcError
@@ -56,6 +58,8 @@ class BootstrapDriver:
         self._counts = counts or BootstrapCounts()
         self._session = BootstrapSession()
         self._idle_at = now + IDLE_TIMEOUT_S
+        # The device as the last claim of this conversation left it, once that is durable.
+        self._claimed: Device | None = None
         self._gone = False
         self.finished = False
 
@@ -69,6 +73,8 @@ class BootstrapDriver:
                 self._session.response_received(exchange, message, now)
             case ExchangeFailed(exchange, cause):
                 self._session.exchange_failed(exchange, cause, now)
+            case ResponseHandedOut(exchange):
+                self._session.response_out(exchange, now)
             case ResponseAcknowledged() | ResponseLost():
                 pass  # the session's own deadlines notice a device that did not get its answer
         self._perform(now)
@@ -95,7 +101,7 @@ class BootstrapDriver:
         while (effect := self._session.next_effect()) is not None:
             match effect:
                 case Completed():
-                    self._completed(effect)
+                    self._completed(effect, now)
                 case Failed(error, steps):
                     self._failed(error, steps, now)
                 case Superseded(steps):
@@ -106,7 +112,8 @@ class BootstrapDriver:
                 case _ if self._gone:
                     pass  # there is nobody to send to
                 case Respond(exchange, message):
-                    self._coap.send_response(exchange, message, now)
+                    if self._coap.send_response(exchange, message, now):
+                        self._session.response_out(exchange, now)
                 case SendRequest(label, message):
                     self._session.request_sent(label, self._coap.send_request(message, now))
                 case Cancel(exchange):
@@ -123,6 +130,7 @@ class BootstrapDriver:
             address=str(self._origin),
         )
         presented = self._path.leaf_der if self._path.chain_length == 1 else None
+        self._claimed = None
         # A refusal is answered within this very call, a grant after the commit; `waiting` tells which.
         waiting = False
 
@@ -136,11 +144,15 @@ class BootstrapDriver:
                 self._perform(now)
                 self._wake()
 
-        self._service.claim(claim, presented, answered)
+        def claimed(device: Device) -> None:
+            self._claimed = device
+
+        self._service.claim(claim, presented, answered, claimed)
         waiting = True
 
-    def _completed(self, effect: Completed) -> None:
-        self._service.bootstrapped(effect.account_id, effect.device_id)
+    def _completed(self, effect: Completed, now: float) -> None:
+        conversation = Conversation(effect.steps, now, str(self._origin))
+        self._service.bootstrapped(effect.account_id, effect.device_id, conversation)
         self._counts.ended["completed", ""] += 1
         self._counts.durations.append(_seconds(effect.steps))
         _log.debug(
@@ -150,10 +162,16 @@ class BootstrapDriver:
             peer=str(self._origin),
             ms=round(_seconds(effect.steps) * 1_000, 1),
         )
-        self.finished = True
+        if effect.packed:
+            self._idle_at = now + REFUSED_LINGER_S  # its last block may be asked for again
+        else:
+            self.finished = True
 
     def _failed(self, error: FtcError, steps: tuple[Step, ...], now: float) -> None:
         self._idle_at = now + REFUSED_LINGER_S
+        if (device := self._claimed) is not None:
+            conversation = Conversation(steps, now, str(self._origin))
+            self._service.failed(device.account_id, device.id, conversation, error)
         outcome = "refused" if len(steps) == 1 else "failed"
         self._counts.ended[outcome, error.reason.value] += 1
         _log.info(

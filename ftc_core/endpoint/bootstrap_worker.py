@@ -81,6 +81,7 @@ def _server_facts(settings: Settings, directory: DataDirectory) -> ServerFacts:
         lwm2m_uri=settings.public_lwm2m_uri(),
         bootstrap_uri=settings.public_bootstrap_uri(),
         server_ca=directory.server_ca.public_bytes(Encoding.DER),
+        lwm2m_certificate=directory.server_identity("lwm2m").certificate_der,
         short_server_id=settings.short_server_id,
         lifetime=settings.lwm2m_lifetime_s,
         binding=settings.lwm2m_binding,

@@ -9,22 +9,29 @@ state is ignored.
 
 ::
 
-                 Bootstrap-Request           granted: 2.04, then
-    IDLE ──────────────────────────▶ CLAIMING ─────────────────▶ DELETING                 DELETE /0
-                                     │    ▲                         │ accepted
-                     refused: 4.xx,  │    │                         ▼
-                     or 5.xx         │    │              WRITING_LWM2M_SECURITY           PUT /0/0
-                                     │    │                         │
-                                     ▼    │                         ▼
-                                   FAILED │                  WRITING_SERVER               PUT /1/0
-                                     ▲    │                         │
-         rejected, unanswered, reset │    │                         ▼
-         or out of time, in any step │    │            WRITING_BOOTSTRAP_SECURITY         PUT /0/1
-                                     │    │ new                     │
-                                     │    │ Bootstrap-Request,      ▼
-                                     │    │ in any state        FINISHING                 POST /bs
-                                     │    │                         │
-                                     └────┴─────────────────────────┴──▶ COMPLETED
+    IDLE ── Bootstrap-Request ──▶ CLAIMING ── refused: 4.xx or 5.xx ──▶ FAILED
+                                     │ granted: 2.04, then                ▲ rejected, unanswered, reset or
+      Bootstrap-Pack-Request:        ▼                                    │ out of time, in any step
+      2.05 with all of it ◀─────  DELETING ─────────────┐ DELETE /0       │
+             │                       │                  │ numbers not known
+             ▼                       │                  ▼
+          PACKING                    │             DISCOVERING             GET /
+             │                       │                  │ remains of an earlier owner
+             │                       │                  ▼
+             │                       │              CLEARING               DELETE /0/x, /1
+             │                       │                  │ servers that stay
+             │                       │                  ▼
+             │                       │               READING               GET /1
+             │                       ▼                  │
+             │            WRITING_LWM2M_SECURITY ◀──────┘ (from each)      PUT /0/0
+             │                       ▼
+             │                WRITING_SERVER                               PUT /1/0
+             │                       ▼
+             │          WRITING_BOOTSTRAP_SECURITY                         PUT /0/1
+             │                       ▼
+             │                   FINISHING                                 POST /bs
+             │                       ▼
+             └─ last block out ─▶ COMPLETED            (a new Bootstrap-Request: CLAIMING, from any state)
 
 Rules that the table cannot show:
 
@@ -36,6 +43,10 @@ Rules that the table cannot show:
 - **One claim is in flight at a time**, however often the device asks meanwhile. Its outcome serves the newest
   request if that asks for the same; else it is dropped and the newest is claimed.
 - A malformed request is answered at once and changes nothing, in any state.
+- **Nothing is asked of Izuma's family**, whose instance numbers are fixed. Any other client is asked after
+  the Delete, so that it tells what is left, and how long a round trip takes (`lwm2m.acquaintance`). It need
+  not answer: Izuma's numbers serve one that refuses, or stays silent twice and is not known to be 1.1.
+- A pack is complete when its last block is out; a device that did not get that one asks again.
 - The grant holds a private key: it is dropped as soon as the sequence ends.
 """
 
@@ -44,7 +55,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from aiocoap.numbers.codes import Code
@@ -53,11 +63,14 @@ from ftc_core.coap.events import FailureCause
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import BOOTSTRAP_SESSION_TIMEOUT_S
 from ftc_core.lwm2m import sequence
+from ftc_core.lwm2m.accounts import pack_layout
+from ftc_core.lwm2m.acquaintance import Acquaintance
 from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
 from ftc_core.lwm2m.messages import diagnostic_of, dotted, refusal, response
 from ftc_core.lwm2m.request import BootstrapRequest, parse_bootstrap_request
 from ftc_core.lwm2m.sequence import BootstrapGrant, SequenceStep
 from ftc_core.lwm2m.timeline import Step, Timeline
+from ftc_core.lwm2m.transitions import TRANSITIONS, UNDER_WAY, BootstrapInput, BootstrapState
 
 if TYPE_CHECKING:
     from aiocoap.message import Message
@@ -75,70 +88,9 @@ __all__ = [
 ]
 
 
-class BootstrapState(Enum):
-    """Where the session stands."""
-
-    IDLE = auto()
-    CLAIMING = auto()
-    DELETING = auto()
-    WRITING_LWM2M_SECURITY = auto()
-    WRITING_SERVER = auto()
-    WRITING_BOOTSTRAP_SECURITY = auto()
-    FINISHING = auto()
-    COMPLETED = auto()
-    FAILED = auto()
-
-
-class BootstrapInput(Enum):
-    """What moves it."""
-
-    REQUESTED = auto()
-    GRANTED = auto()
-    ACCEPTED = auto()
-    BROKEN = auto()
-
-
-_S, _I = BootstrapState, BootstrapInput
-
-TRANSITIONS: Mapping[BootstrapState, Mapping[BootstrapInput, BootstrapState]] = {
-    _S.IDLE: {_I.REQUESTED: _S.CLAIMING},
-    _S.CLAIMING: {_I.REQUESTED: _S.CLAIMING, _I.GRANTED: _S.DELETING, _I.BROKEN: _S.FAILED},
-    _S.DELETING: {
-        _I.REQUESTED: _S.CLAIMING,
-        _I.ACCEPTED: _S.WRITING_LWM2M_SECURITY,
-        _I.BROKEN: _S.FAILED,
-    },
-    _S.WRITING_LWM2M_SECURITY: {
-        _I.REQUESTED: _S.CLAIMING,
-        _I.ACCEPTED: _S.WRITING_SERVER,
-        _I.BROKEN: _S.FAILED,
-    },
-    _S.WRITING_SERVER: {
-        _I.REQUESTED: _S.CLAIMING,
-        _I.ACCEPTED: _S.WRITING_BOOTSTRAP_SECURITY,
-        _I.BROKEN: _S.FAILED,
-    },
-    _S.WRITING_BOOTSTRAP_SECURITY: {
-        _I.REQUESTED: _S.CLAIMING,
-        _I.ACCEPTED: _S.FINISHING,
-        _I.BROKEN: _S.FAILED,
-    },
-    _S.FINISHING: {_I.REQUESTED: _S.CLAIMING, _I.ACCEPTED: _S.COMPLETED, _I.BROKEN: _S.FAILED},
-    _S.COMPLETED: {_I.REQUESTED: _S.CLAIMING},
-    _S.FAILED: {_I.REQUESTED: _S.CLAIMING},
-}
-"""The whole machine: an input that a state does not list is ignored in it."""
-
-_STEPS: Mapping[BootstrapState, SequenceStep] = {
-    _S.DELETING: sequence.DELETE_SECURITY,
-    _S.WRITING_LWM2M_SECURITY: sequence.WRITE_LWM2M_SECURITY,
-    _S.WRITING_SERVER: sequence.WRITE_SERVER,
-    _S.WRITING_BOOTSTRAP_SECURITY: sequence.WRITE_BOOTSTRAP_SECURITY,
-    _S.FINISHING: sequence.FINISH,
-}
-"""The states in which a request of ours is in flight."""
-
 _REQUEST_STEP = "Bootstrap-Request"
+_PACK_REQUEST_STEP = "Bootstrap-Pack-Request"
+_PACK_STEP = "Bootstrap-Pack"
 
 _CAUSES: Mapping[FailureCause, tuple[Reason, str]] = {
     FailureCause.TIMED_OUT: (Reason.INTERNAL_9, "the device did not answer"),
@@ -156,11 +108,15 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The device acknowledged Bootstrap-Finish: record it, then close the association."""
+    """The device acknowledged Bootstrap-Finish: record it, then close the association.
+
+    `packed`: it was given a pack instead, whose last block may have to be sent again.
+    """
 
     account_id: str
     device_id: str
     steps: tuple[Step, ...]
+    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +158,13 @@ class BootstrapSession:
         # The request whose claim the edge is deciding.
         self._asked: BootstrapRequest | None = None
         self._grant: BootstrapGrant | None = None
-        # Our request in flight: its label, and its exchange once the edge has told it.
+        # Our step in flight: its label, and its exchange once the edge has told it; or the pack's exchange.
+        self._step: SequenceStep | None = None
         self._label = 0
         self._in_flight: int | None = None
+        # What is known of the client, and when it has been waited for long enough.
+        self._client: Acquaintance | None = None
+        self._impatient_at: float | None = None
 
     @property
     def state(self) -> BootstrapState:
@@ -228,7 +188,7 @@ class BootstrapSession:
         self._move(BootstrapInput.REQUESTED)
         self._request, self._unanswered = request, exchange
         self._timeline = Timeline()
-        self._timeline.begin(_REQUEST_STEP, now)
+        self._timeline.begin(_PACK_REQUEST_STEP if request.pack else _REQUEST_STEP, now)
         self._deadline = now + BOOTSTRAP_SESSION_TIMEOUT_S
         self._claim()
 
@@ -236,7 +196,13 @@ class BootstrapSession:
         """The claim is durable, and this is what the device gets."""
         if not self._claim_decided():
             return
+        request = self._request
+        assert request is not None  # noqa: S101 - a claim has one
         self._grant = grant
+        if request.pack:
+            self._send_pack(grant, request, now)
+            return
+        self._client = Acquaintance(request.dialect, grant.short_server_id)
         self._answer(response(Code.CHANGED), now)
         self._move(BootstrapInput.GRANTED)
         self._begin_step(now)
@@ -248,49 +214,64 @@ class BootstrapSession:
 
     def request_sent(self, label: int, exchange: int) -> None:
         """A `SendRequest` effect was performed; its answer will come under this number."""
-        if label == self._label and self._state in _STEPS:
+        if label == self._label and self._step is not None:
             self._in_flight = exchange
         else:
             self._effects.append(Cancel(exchange))
 
     def response_received(self, exchange: int, message: Message, now: float) -> None:
         """The device answered a request of ours."""
-        if exchange != self._in_flight:
+        step = self._step
+        if exchange != self._in_flight or step is None:
             return
-        self._in_flight = None
-        step = _STEPS[self._state]
+        self._in_flight = self._impatient_at = None
         self._timeline.end(now, dotted(message))
-        if message.code not in step.accepted:
+        if step.accepted is not None and message.code not in step.accepted:
             answer = f"{dotted(message)} {diagnostic_of(message)}".rstrip()
             self._break(self._error(Reason.INTERNAL_8, f"the device answered {answer}"), now)
             return
-        self._move(BootstrapInput.ACCEPTED)
-        if self._state is BootstrapState.COMPLETED:
-            self._complete()
-        else:
-            self._begin_step(now)
+        self._advance(self._learn(message, now), now)
 
     def exchange_failed(self, exchange: int, cause: FailureCause, now: float) -> None:
         """No answer will come to a request of ours."""
-        if exchange == self._in_flight:
-            self._in_flight = None
+        step = self._step
+        if exchange != self._in_flight or step is None:
+            return
+        self._in_flight = self._impatient_at = None
+        if step.accepted is None and cause is not FailureCause.TIMED_OUT:
+            self._timeline.end(now)  # as good as a refusal: the device is there, but does not know this
+            self._advance(self._learn(None, now), now)
+        else:
             self._break(self._error(*_CAUSES[cause]), now)
+
+    def response_out(self, exchange: int, now: float) -> None:
+        """The whole of an answer of ours was handed out, as far as the edge can tell."""
+        if self._state is BootstrapState.PACKING and exchange == self._in_flight:
+            self._in_flight = None
+            self._timeline.end(now)
+            self._advance(BootstrapInput.ACCEPTED, now)
 
     def association_closed(self, now: float) -> None:
         """The device closed the association, or it was closed for another reason."""
-        if self._state is BootstrapState.CLAIMING or self._state in _STEPS:
+        if self._state in UNDER_WAY:
             self._unanswered = self._in_flight = None
             self._break(self._error(Reason.INTERNAL_7, "the association was lost"), now)
 
     def get_timer(self) -> float | None:
         """When `handle_timer` is due, or None."""
-        return self._deadline
+        if self._deadline is None or self._impatient_at is None:
+            return self._deadline
+        return min(self._deadline, self._impatient_at)
 
     def handle_timer(self, now: float) -> None:
         """Time has passed."""
         if self._deadline is not None and now >= self._deadline:
             self._cancel()
             self._break(self._error(Reason.INTERNAL_9, "the bootstrap took too long"), now)
+        elif self._client is not None and self._impatient_at is not None and now >= self._impatient_at:
+            self._cancel()
+            self._timeline.end(now)
+            self._advance(self._client.after_silence(), now)
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -298,13 +279,15 @@ class BootstrapSession:
         self._state = TRANSITIONS[self._state][moved_by]
 
     def _supersede(self, now: float) -> None:
-        if self._state is not BootstrapState.CLAIMING and self._state not in _STEPS:
+        if self._state not in UNDER_WAY:
             return
         if self._unanswered is not None:
             self._effects.append(Cancel(self._unanswered))
+        if self._state is BootstrapState.PACKING:
+            self._in_flight = None  # answered: there is nothing of it to forget
         self._cancel()
         self._timeline.end(now)
-        self._grant = None
+        self._grant = self._step = None
         self._effects.append(Superseded(self._timeline.steps()))
 
     def _claim(self) -> None:
@@ -328,31 +311,89 @@ class BootstrapSession:
             self._timeline.end(now, dotted(message))
             self._unanswered = None
 
+    def _learn(self, answer: Message | None, now: float) -> BootstrapInput:
+        """What follows from a good answer, or from None where the request was reset."""
+        client = self._client
+        assert client is not None  # noqa: S101 - set before any state with a step
+        match self._state:
+            case BootstrapState.DELETING:
+                return client.after_delete(now - self._timeline.steps()[-1].started_at)
+            case BootstrapState.DISCOVERING:
+                return client.after_discover(answer)
+            case BootstrapState.CLEARING:
+                return client.after_clearing(answer)
+            case BootstrapState.READING:
+                return client.after_reading(answer)
+            case _:
+                return BootstrapInput.ACCEPTED
+
+    def _advance(self, moved_by: BootstrapInput, now: float) -> None:
+        self._move(moved_by)
+        if self._state is BootstrapState.COMPLETED:
+            self._complete()
+        else:
+            self._begin_step(now)
+
     def _begin_step(self, now: float) -> None:
-        grant, request, step = self._grant, self._request, _STEPS[self._state]
-        assert grant is not None and request is not None  # noqa: S101 - set before any state with a step
+        self._step = step = self._next_step()
         self._label += 1
         self._timeline.begin(step.name, now)
-        self._effects.append(SendRequest(self._label, step.build(grant, request.content_format)))
+        if self._state is BootstrapState.DISCOVERING and self._client is not None:
+            patience = self._client.discovering()
+            self._impatient_at = None if patience is None else now + patience
+        self._effects.append(SendRequest(self._label, step.message))
+
+    def _next_step(self) -> SequenceStep:
+        grant, request, client = self._grant, self._request, self._client
+        # Set before any state with a step:
+        assert grant is not None and request is not None and client is not None  # noqa: S101
+        content_format, layout = request.content_format, client.layout
+        match self._state:
+            case BootstrapState.DELETING:
+                return sequence.delete((0,), required=True)
+            case BootstrapState.DISCOVERING:
+                return sequence.discover()
+            case BootstrapState.CLEARING:
+                return sequence.delete(client.to_delete, required=False)
+            case BootstrapState.READING:
+                return sequence.read_servers(content_format)
+            case BootstrapState.WRITING_LWM2M_SECURITY:
+                return sequence.write_lwm2m_security(grant, layout, content_format)
+            case BootstrapState.WRITING_SERVER:
+                return sequence.write_server(grant, layout, content_format)
+            case BootstrapState.WRITING_BOOTSTRAP_SECURITY:
+                return sequence.write_bootstrap_security(grant, layout, content_format)
+            case _:
+                return sequence.finish(grant)
+
+    def _send_pack(self, grant: BootstrapGrant, request: BootstrapRequest, now: float) -> None:
+        payload = sequence.pack(grant, pack_layout(request.bootstrap_accounts), request.content_format)
+        answer = response(Code.CONTENT, content_format=request.content_format, payload=payload)
+        exchange = self._unanswered
+        self._answer(answer, now)
+        self._move(BootstrapInput.PACK_GRANTED)
+        self._in_flight = exchange
+        self._timeline.begin(_PACK_STEP, now)
 
     def _cancel(self) -> None:
         if self._in_flight is not None:
             self._effects.append(Cancel(self._in_flight))
-            self._in_flight = None
+        self._in_flight = self._impatient_at = None
 
     def _error(self, reason: Reason, cause: str) -> FtcError:
-        step = _STEPS[self._state].name if self._state in _STEPS else _REQUEST_STEP
+        step = _REQUEST_STEP if self._step is None else self._step.name
         return FtcError(reason, f"{step}: {cause}", metadata={"step": step})
 
     def _break(self, error: FtcError, now: float) -> None:
         self._answer(refusal(error), now, error)
         self._timeline.end(now)
         self._move(BootstrapInput.BROKEN)
-        self._grant = self._deadline = None
+        self._grant = self._deadline = self._step = self._impatient_at = None
         self._effects.append(Failed(error, self._timeline.steps()))
 
     def _complete(self) -> None:
         grant = self._grant
         assert grant is not None  # noqa: S101 - set before any state with a step
-        self._grant = self._deadline = None
-        self._effects.append(Completed(grant.account_id, grant.device_id, self._timeline.steps()))
+        packed = self._step is None
+        self._grant = self._deadline = self._step = None
+        self._effects.append(Completed(grant.account_id, grant.device_id, self._timeline.steps(), packed))

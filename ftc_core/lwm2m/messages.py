@@ -28,6 +28,7 @@ def request(
     *,
     query: Sequence[str] = (),
     content_format: int | None = None,
+    accept: int | None = None,
     payload: bytes = b"",
 ) -> Message:
     """A request for `/path?query`."""
@@ -35,13 +36,17 @@ def request(
     message.opt.uri_path = path
     message.opt.uri_query = query
     message.opt.content_format = content_format
+    message.opt.accept = accept
     return message
 
 
-def response(code: Code, *, location: Sequence[str] = (), payload: bytes = b"") -> Message:
-    """An answer, with its Location-Path if it has one."""
+def response(
+    code: Code, *, location: Sequence[str] = (), content_format: int | None = None, payload: bytes = b""
+) -> Message:
+    """An answer, with its Location-Path and its Content-Format if it has them."""
     message = Message(code=code, payload=payload)
     message.opt.location_path = location
+    message.opt.content_format = content_format
     return message
 
 

@@ -1,21 +1,18 @@
-"""The two objects of a bootstrap, LwM2M Security (0) and LwM2M Server (1), as values and as TLV.
+"""The two objects of a bootstrap, LwM2M Security (0) and LwM2M Server (1), as values.
 
-Sources: LwM2M 1.0.2 TS, Appendix E.1 and E.2 (resources and their types), Appendix C (data types: integers
-are signed, big-endian, of 1, 2, 4 or 8 bytes; a Boolean is one byte, 0 or 1; strings are UTF-8).
+Sources: LwM2M 1.0.2 TS, Appendix E.1 and E.2 (resources); 1.1 TS core, Appendix E.1 for resource 15.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
-from ftc_core.lwm2m.tlv import BadTlv, MultipleResource, Resource
+from ftc_core.lwm2m.values import Value
 
-__all__ = ["SecurityInstance", "SecurityMode", "ServerInstance"]
-
-_INTEGER_SIZES = (1, 2, 4, 8)
+__all__ = ["CertificateUsage", "SecurityInstance", "SecurityMode", "ServerInstance"]
 
 
 class SecurityMode(IntEnum):
@@ -28,12 +25,23 @@ class SecurityMode(IntEnum):
     EST = 4
 
 
+class CertificateUsage(IntEnum):
+    """Resource /0/*/15 (LwM2M 1.1): what resource 4 holds, and how it is matched (RFC 6698 §2.1.1)."""
+
+    CA_CONSTRAINT = 0
+    SERVICE_CERTIFICATE_CONSTRAINT = 1
+    TRUST_ANCHOR_ASSERTION = 2
+    DOMAIN_ISSUED_CERTIFICATE = 3
+    """The server's own certificate; what holds if the resource is absent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityInstance:
     """An instance of LwM2M Security: how to reach one server, and with which credentials.
 
-    A field that is None (or, for the URI, empty) is absent. `mode` is a plain number, since a server may
-    write one that we do not know. Certificates and the key are DER. `hold_off` is in seconds.
+    A field that is None (or, for the URI, empty) is absent. `mode` and `certificate_usage` are plain numbers,
+    since a server may write one that we do not know. Certificates and the key are DER. `hold_off` is in
+    seconds.
     """
 
     server_uri: str = ""
@@ -44,28 +52,20 @@ class SecurityInstance:
     secret_key: bytes | None = field(default=None, repr=False)
     short_server_id: int | None = None
     hold_off: int | None = None
+    certificate_usage: int | None = None
 
-    def resources(self) -> tuple[Resource, ...]:
+    def resources(self) -> dict[int, Value]:
         """Every resource that is present, in the order of a safe write.
 
         The bootstrap flag goes before certificates and key: a widely used client routes these to its
         bootstrap or its LwM2M credential store by the flag that it has read so far.
         """
-        return _present(
-            (0, _string(self.server_uri) if self.server_uri else None),
-            (1, _boolean(self.bootstrap_server)),
-            (2, _integer(self.mode)),
-            (3, self.public_key),
-            (4, self.server_public_key),
-            (5, self.secret_key),
-            (10, _integer(self.short_server_id)),
-            (11, _integer(self.hold_off)),
-        )
+        return _present(self, _SECURITY)
 
-    def written(self, resources: Iterable[Resource | MultipleResource]) -> SecurityInstance:
+    def written(self, resources: Mapping[int, Value]) -> SecurityInstance:
         """This instance after a Bootstrap-Write: what is absent from `resources` stays as it is (§5.2.6.2).
 
-        Resources that are unknown here are ignored. Raises BadTlv if a known one has a malformed value.
+        Resources that are unknown here are ignored. Values have the types of `values.RESOURCE_TYPES`.
         """
         return replace(self, **_changes(resources, _SECURITY))
 
@@ -82,94 +82,38 @@ class ServerInstance:
     notification_storing: bool | None = None
     binding: str | None = None
 
-    def resources(self) -> tuple[Resource, ...]:
+    def resources(self) -> dict[int, Value]:
         """Every resource that is present, by number."""
-        return _present(
-            (0, _integer(self.short_server_id)),
-            (1, _integer(self.lifetime)),
-            (6, None if self.notification_storing is None else _boolean(self.notification_storing)),
-            (7, None if self.binding is None else _string(self.binding)),
-        )
+        return _present(self, _SERVER)
 
-    def written(self, resources: Iterable[Resource | MultipleResource]) -> ServerInstance:
-        """This instance after a Bootstrap-Write; rules and errors as in `SecurityInstance.written`."""
+    def written(self, resources: Mapping[int, Value]) -> ServerInstance:
+        """This instance after a Bootstrap-Write; rules as in `SecurityInstance.written`."""
         return replace(self, **_changes(resources, _SERVER))
 
 
-# --- values to bytes -------------------------------------------------------------------------------
-
-
-def _present(*resources: tuple[int, bytes | None]) -> tuple[Resource, ...]:
-    return tuple(Resource(identifier, value) for identifier, value in resources if value is not None)
-
-
-def _string(value: str) -> bytes:
-    return value.encode()
-
-
-def _boolean(value: bool) -> bytes:
-    return b"\x01" if value else b"\x00"
-
-
-def _integer(value: int | None) -> bytes | None:
-    if value is None:
-        return None
-    for size in _INTEGER_SIZES:
-        if -(1 << 8 * size - 1) <= value < 1 << 8 * size - 1:
-            return value.to_bytes(size, "big", signed=True)
-    raise ValueError(f"{value} does not fit 64 bits")
-
-
-# --- bytes to values -------------------------------------------------------------------------------
-
-
-def _to_string(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise BadTlv("a string is not UTF-8") from None
-
-
-def _to_boolean(value: bytes) -> bool:
-    if value not in (b"\x00", b"\x01"):
-        raise BadTlv("a Boolean is not one byte of 0 or 1")
-    return value == b"\x01"
-
-
-def _to_integer(value: bytes) -> int:
-    if len(value) not in _INTEGER_SIZES:
-        raise BadTlv(f"an integer has {len(value)} bytes, not 1, 2, 4 or 8")
-    return int.from_bytes(value, "big", signed=True)
-
-
-_Field = tuple[str, Callable[[bytes], object]]
-"""The name of an attribute, and what makes its value from bytes."""
-
-_SECURITY: Mapping[int, _Field] = {
-    0: ("server_uri", _to_string),
-    1: ("bootstrap_server", _to_boolean),
-    2: ("mode", _to_integer),
-    3: ("public_key", bytes),
-    4: ("server_public_key", bytes),
-    5: ("secret_key", bytes),
-    10: ("short_server_id", _to_integer),
-    11: ("hold_off", _to_integer),
+_SECURITY: Mapping[int, str] = {
+    0: "server_uri",
+    1: "bootstrap_server",
+    2: "mode",
+    3: "public_key",
+    4: "server_public_key",
+    5: "secret_key",
+    10: "short_server_id",
+    11: "hold_off",
+    15: "certificate_usage",
 }
-_SERVER: Mapping[int, _Field] = {
-    0: ("short_server_id", _to_integer),
-    1: ("lifetime", _to_integer),
-    6: ("notification_storing", _to_boolean),
-    7: ("binding", _to_string),
-}
+_SERVER: Mapping[int, str] = {0: "short_server_id", 1: "lifetime", 6: "notification_storing", 7: "binding"}
 
 
-def _changes(resources: Iterable[Resource | MultipleResource], known: Mapping[int, _Field]) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    for resource in resources:
-        if resource.id not in known:
-            continue
-        if isinstance(resource, MultipleResource):
-            raise BadTlv(f"resource {resource.id} has a single instance")
-        name, convert = known[resource.id]
-        changes[name] = convert(resource.value)
-    return changes
+def _present(instance: SecurityInstance | ServerInstance, known: Mapping[int, str]) -> dict[int, Value]:
+    values = {number: getattr(instance, name) for number, name in known.items()}
+    return {number: _plain(value) for number, value in values.items() if value not in (None, "")}
+
+
+def _plain(value: Any) -> Value:
+    """A member of an enumeration as the number that it stands for: not every codec knows enumerations."""
+    return int(value) if isinstance(value, IntEnum) else value
+
+
+def _changes(resources: Mapping[int, Value], known: Mapping[int, str]) -> dict[str, Any]:
+    return {known[number]: value for number, value in resources.items() if number in known}

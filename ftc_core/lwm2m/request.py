@@ -1,10 +1,10 @@
-"""What a device asks for: Bootstrap-Request, Register, Update and De-register, parsed and judged.
+"""What a device asks for: Bootstrap-Request, -Pack-Request, Register, Update, De-register, parsed and judged.
 
-Sources: LwM2M 1.0.2 TS §8.2.2 (bootstrap) and §8.2.3 (registration), PRODUCT contract §2. A parameter is a
-Uri-Query option `name=value`, split at its first `=`; options carry text as it is, so nothing is
-percent-decoded (RFC 7252 §6.4). They come in any order. Unknown ones are ignored, and so is a repetition of
-the same value; a known one that is given twice with different values contradicts itself and is refused. An
-empty value means that the parameter is absent.
+Sources: LwM2M 1.0.2 TS §8.2.2 (bootstrap) and §8.2.3 (registration), 1.2 TS transport §6.4.2 (`pct`,
+`/bspack`), PRODUCT contract §2. A parameter is a Uri-Query option `name=value`, split at its first `=`;
+options carry text as it is, so nothing is percent-decoded (RFC 7252 §6.4). They come in any order. Unknown
+ones are ignored, and so is a repetition of the same value; a known one that is given twice with different
+values contradicts itself and is refused. An empty value means that the parameter is absent.
 
 That text is UTF-8 has been seen to before: of a request with an option that is not, the CoAP codec makes no
 message, and answers 4.00.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from aiocoap.numbers.codes import Code
@@ -21,7 +22,7 @@ from aiocoap.numbers.codes import Code
 from ftc_core.domain.identity import is_resource_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import ENDPOINT_NAME_MAX_BYTES
-from ftc_core.lwm2m import tlv
+from ftc_core.lwm2m import content, tlv
 
 if TYPE_CHECKING:
     from aiocoap.message import Message
@@ -31,6 +32,7 @@ __all__ = [
     "LIFETIME_MAX_S",
     "BootstrapRequest",
     "Deregister",
+    "Dialect",
     "Register",
     "RegistrationRequest",
     "Update",
@@ -43,21 +45,35 @@ LIFETIME_DEFAULT_S = 86_400
 LIFETIME_MAX_S = 4_294_967_295
 """Seconds, the largest `lt` that we take: 32 bits, about 136 years."""
 
-SUPPORTED_CONTENT_FORMATS = (tlv.CONTENT_FORMAT, tlv.LEGACY_CONTENT_FORMAT)
-"""What `pct` may ask for."""
+_IZUMA_TOKEN_BYTES = 4
+"""A widely used client numbers its requests by a 32-bit counter, and sends that as the token [I]."""
 
+_BOOTSTRAP_PARAMETERS = frozenset({"ep", "aid", "iep", "mccv", "pct"})
+_SECURITY_INSTANCE = re.compile(r"<?/?0/([0-9]{1,5})>?")
 _DECIMAL = re.compile(r"[0-9]{1,10}")
 _VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
 _BINDING = re.compile(r"[UMHTSNQ]{1,7}")
 _INFORMATION_MAX_CHARS = 64
 
 
+class Dialect(Enum):
+    """What a Bootstrap-Request tells of its sender (docs/decisions/0006-bootstrap-of-any-client.md)."""
+
+    IZUMA = auto()
+    """It could be one of Izuma's family, whose instance numbers are fixed, and which ignores Discover."""
+    LWM2M_1_0 = auto()
+    """Not of that family; nothing says that it is more than LwM2M 1.0, and it may ignore Discover, too."""
+    LWM2M_1_1 = auto()
+    """It said `pct`, which 1.0 does not have: 1.1 or later."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapRequest:
-    """`POST /bs?ep=…`.
+    """`POST /bs?ep=…`, or with `pack` `GET /bspack?ep=…`.
 
     `account_id` is `aid` (None: not said), `internal_endpoint` is `iep` ("" : not said), `client_version` is
-    `mccv`, `content_format` the one that our writes must have.
+    `mccv`, `content_format` the one that our writes, or the pack, must have. `bootstrap_accounts` are the
+    Security instances which a Bootstrap-Pack-Request says are the bootstrap server's.
     """
 
     endpoint_name: str
@@ -65,6 +81,9 @@ class BootstrapRequest:
     internal_endpoint: str = ""
     client_version: str = ""
     content_format: int = tlv.CONTENT_FORMAT
+    dialect: Dialect = Dialect.IZUMA
+    pack: bool = False
+    bootstrap_accounts: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,23 +123,34 @@ RegistrationRequest = Register | Update | Deregister
 
 
 def parse_bootstrap_request(message: Message) -> BootstrapRequest:
-    """The Bootstrap-Request in `message`, a request of any kind.
+    """The Bootstrap-Request or Bootstrap-Pack-Request in `message`, a request of any kind.
 
-    Raises FtcError: PATH_NOT_FOUND for any path but /bs (also /bspack, on which LwM2M 1.2 clients fall back
-    to /bs), METHOD_NOT_ALLOWED, ENDPOINT_NAME_MISSING, _TOO_LONG or _INVALID, ACCOUNT_ID_MALFORMED,
-    CONTENT_FORMAT_UNSUPPORTED, REQUEST_MALFORMED.
+    Raises FtcError: PATH_NOT_FOUND for any path but /bs and /bspack, METHOD_NOT_ALLOWED,
+    ENDPOINT_NAME_MISSING, _TOO_LONG or _INVALID, ACCOUNT_ID_MALFORMED, CONTENT_FORMAT_UNSUPPORTED,
+    ACCEPT_UNSUPPORTED, REQUEST_MALFORMED.
     """
-    if message.opt.uri_path != ("bs",):
-        raise FtcError(Reason.PATH_NOT_FOUND)
-    if message.code != Code.POST:
-        raise FtcError(Reason.METHOD_NOT_ALLOWED)
-    parameters = _parameters(message, frozenset({"ep", "aid", "iep", "mccv", "pct"}))
+    match message.opt.uri_path:
+        case ("bs",):
+            if message.code != Code.POST:
+                raise FtcError(Reason.METHOD_NOT_ALLOWED)
+            parameters = _parameters(message, _BOOTSTRAP_PARAMETERS)
+            pack, content_format = False, _content_format(parameters)
+        case ("bspack",):
+            if message.code != Code.GET:
+                raise FtcError(Reason.METHOD_NOT_ALLOWED, "Method not allowed: GET")
+            parameters = _parameters(message, _BOOTSTRAP_PARAMETERS | {"acc"})
+            pack, content_format = True, _accepted_format(message)
+        case _:
+            raise FtcError(Reason.PATH_NOT_FOUND)
     return BootstrapRequest(
         endpoint_name=_endpoint_name(parameters),
         account_id=_account_id(parameters),
         internal_endpoint=_information(parameters, "iep"),
         client_version=_information(parameters, "mccv"),
-        content_format=_content_format(parameters),
+        content_format=content_format,
+        dialect=_dialect(message, parameters, pack=pack),
+        pack=pack,
+        bootstrap_accounts=_bootstrap_accounts(parameters),
     )
 
 
@@ -217,9 +247,33 @@ def _account_id(parameters: dict[str, str]) -> str | None:
 
 def _content_format(parameters: dict[str, str]) -> int:
     text = parameters.get("pct", str(tlv.CONTENT_FORMAT))
-    if _DECIMAL.fullmatch(text) is None or int(text) not in SUPPORTED_CONTENT_FORMATS:
+    if _DECIMAL.fullmatch(text) is None or int(text) not in content.SUPPORTED_FORMATS:
         raise FtcError(Reason.CONTENT_FORMAT_UNSUPPORTED)
     return int(text)
+
+
+def _accepted_format(message: Message) -> int:
+    """The pack's format: what Accept asks for, SenML CBOR if it is absent."""
+    accept = message.opt.accept
+    if accept is None:
+        return content.SENML_CBOR
+    if int(accept) not in content.PACK_FORMATS:
+        raise FtcError(Reason.ACCEPT_UNSUPPORTED)
+    return int(accept)
+
+
+def _dialect(message: Message, parameters: dict[str, str], *, pack: bool) -> Dialect:
+    if pack or "pct" in parameters:
+        return Dialect.LWM2M_1_1
+    if "mccv" in parameters or len(message.token) == _IZUMA_TOKEN_BYTES:
+        return Dialect.IZUMA
+    return Dialect.LWM2M_1_0
+
+
+def _bootstrap_accounts(parameters: dict[str, str]) -> frozenset[int]:
+    """The Security instances in `acc` ("/0/1", with other objects' instances after a comma)."""
+    matches = map(_SECURITY_INSTANCE.fullmatch, parameters.get("acc", "").split(","))
+    return frozenset(int(match[1]) for match in matches if match is not None)
 
 
 def _lifetime(parameters: dict[str, str]) -> int | None:

@@ -1,35 +1,46 @@
 """What is written to a device whose claim was granted, one request per step.
 
-Sources: LwM2M 1.0.2 TS §5.2.6 (Bootstrap-Delete, -Write and -Finish) and Appendix E.1 and E.2; PRODUCT
-contract §2 for the instance numbers (/0/0 LwM2M server, /0/1 bootstrap server), for `aid` in both URIs and
-for the order: after each write a widely used client judges all Security instances, so each write makes a
-whole one, and the Delete before them removes the empty LwM2M instance that such a client starts with.
+Sources: LwM2M 1.0.2 TS §5.2.6 (Bootstrap-Delete, -Discover, -Write and -Finish), 1.1 TS core §6.1.7.4
+(Bootstrap-Read), 1.2 TS core §6.1.7 (Bootstrap-Pack); PRODUCT contract §2 for Izuma's instance numbers (/0/0
+LwM2M server, /0/1 bootstrap server), for `aid` in both URIs and for the order: after each write a widely used
+client judges all Security instances, so each write makes a whole one, and the Delete before them removes the
+empty LwM2M instance that such a client starts with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from aiocoap.numbers.codes import Code
 
-from ftc_core.lwm2m import tlv
+from ftc_core.lwm2m import content
+from ftc_core.lwm2m.accounts import AccountLayout, Trust
 from ftc_core.lwm2m.messages import request
-from ftc_core.lwm2m.objects import SecurityInstance, SecurityMode, ServerInstance
+from ftc_core.lwm2m.objects import CertificateUsage, SecurityInstance, SecurityMode, ServerInstance
+from ftc_core.lwm2m.values import Path, Value, Values
 
 if TYPE_CHECKING:
     from aiocoap.message import Message
 
 __all__ = [
-    "DELETE_SECURITY",
-    "FINISH",
-    "WRITE_BOOTSTRAP_SECURITY",
-    "WRITE_LWM2M_SECURITY",
-    "WRITE_SERVER",
     "BootstrapGrant",
     "SequenceStep",
+    "delete",
+    "discover",
+    "finish",
+    "pack",
+    "read_servers",
+    "write_bootstrap_security",
+    "write_lwm2m_security",
+    "write_server",
 ]
+
+_SECURITY, _SERVER = 0, 1
+_SERVER_URI = 0
+_LINK_FORMAT = 40
+_IZUMA = AccountLayout()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +48,10 @@ class BootstrapGrant:
     """Everything that a claimed device is given.
 
     `lwm2m_uri` and `bootstrap_uri` are `coaps://host:port` without a query. Certificates and the key are
-    DER; the two server certificates are the CAs (or end-entity certificates) by which the device knows each
-    server. `device_certificate` is the bootstrap certificate that the device presented, if it presented that
-    one alone. `lifetime` is in seconds.
+    DER: the two server certificates are the CAs by which the device knows each server,
+    `lwm2m_end_entity_certificate` is the LwM2M server's own, for clients that know it by that alone.
+    `device_certificate` is the bootstrap certificate that the device presented, if it presented that one
+    alone. `lifetime` is in seconds.
     """
 
     account_id: str
@@ -47,6 +59,7 @@ class BootstrapGrant:
     endpoint_name: str
     lwm2m_uri: str
     lwm2m_server_certificate: bytes = field(repr=False)
+    lwm2m_end_entity_certificate: bytes = field(repr=False)
     client_certificate: bytes = field(repr=False)
     client_key: bytes = field(repr=False)
     bootstrap_uri: str
@@ -56,36 +69,48 @@ class BootstrapGrant:
     lifetime: int = 86_400
     binding: str = "U"
 
-    def lwm2m_security(self) -> SecurityInstance:
-        """Instance /0/0, the LwM2M server's."""
-        return SecurityInstance(
+    def lwm2m_security(self, layout: AccountLayout = _IZUMA) -> SecurityInstance:
+        """The LwM2M server's Security instance."""
+        whole = SecurityInstance(
             server_uri=f"{self.lwm2m_uri}?aid={self.account_id}",
             bootstrap_server=False,
             mode=SecurityMode.CERTIFICATE,
             public_key=self.client_certificate,
             server_public_key=self.lwm2m_server_certificate,
             secret_key=self.client_key,
-            short_server_id=self.short_server_id,
+            short_server_id=layout.short_server_id or self.short_server_id,
         )
+        match layout.trust:
+            case Trust.CA:
+                return whole
+            case Trust.CA_WITH_USAGE:
+                return replace(whole, certificate_usage=CertificateUsage.TRUST_ANCHOR_ASSERTION)
+            case Trust.END_ENTITY:
+                return replace(whole, server_public_key=self.lwm2m_end_entity_certificate)
 
     def bootstrap_security(self) -> SecurityInstance:
-        """Instance /0/1, the bootstrap server's.
+        """The bootstrap server's Security instance.
 
         Its private key never left the device: the absent resource 5 stays as it is there (§5.2.6.2). So does
         resource 3 if the device presented a chain, which it may hold in one value that we cannot rebuild.
         """
         return SecurityInstance(
-            server_uri=f"{self.bootstrap_uri}?aid={self.account_id}",
+            server_uri=self.bootstrap_account_uri,
             bootstrap_server=True,
             mode=SecurityMode.CERTIFICATE,
             public_key=self.device_certificate,
             server_public_key=self.bootstrap_server_certificate,
         )
 
-    def server(self) -> ServerInstance:
-        """Instance /1/0."""
+    @property
+    def bootstrap_account_uri(self) -> str:
+        """Where the device asks next time, and whose it is."""
+        return f"{self.bootstrap_uri}?aid={self.account_id}"
+
+    def server(self, layout: AccountLayout = _IZUMA) -> ServerInstance:
+        """The Server instance."""
         return ServerInstance(
-            short_server_id=self.short_server_id,
+            short_server_id=layout.short_server_id or self.short_server_id,
             lifetime=self.lifetime,
             notification_storing=True,
             binding=self.binding,
@@ -94,42 +119,98 @@ class BootstrapGrant:
 
 @dataclass(frozen=True, slots=True)
 class SequenceStep:
-    """A step: its name in timelines, its request for a grant and a content format, its good answers."""
+    """A step: its name in timelines, its request, and its good answers; None: every answer is one."""
 
     name: str
-    build: Callable[[BootstrapGrant, int], Message]
-    accepted: frozenset[Code]
-
-
-def _write(path: tuple[str, str], resources: tuple[tlv.Resource, ...], content_format: int) -> Message:
-    return request(Code.PUT, path, content_format=content_format, payload=tlv.encode(resources))
+    message: Message
+    accepted: frozenset[Code] | None
 
 
 _WRITTEN = frozenset({Code.CHANGED, Code.CREATED})
+# A client without such an instance, or one that does not let it be deleted, can still be written to.
+_DELETED = frozenset({Code.DELETED, Code.NOT_FOUND, Code.METHOD_NOT_ALLOWED})
 
-DELETE_SECURITY = SequenceStep(
-    "Bootstrap-Delete /0",
-    lambda _grant, _format: request(Code.DELETE, ("0",)),
-    # A client without such an instance, or one that does not let it be deleted, can still be written to.
-    frozenset({Code.DELETED, Code.NOT_FOUND, Code.METHOD_NOT_ALLOWED}),
-)
-WRITE_LWM2M_SECURITY = SequenceStep(
-    "Bootstrap-Write /0/0",
-    lambda grant, content_format: _write(("0", "0"), grant.lwm2m_security().resources(), content_format),
-    _WRITTEN,
-)
-WRITE_SERVER = SequenceStep(
-    "Bootstrap-Write /1/0",
-    lambda grant, content_format: _write(("1", "0"), grant.server().resources(), content_format),
-    _WRITTEN,
-)
-WRITE_BOOTSTRAP_SECURITY = SequenceStep(
-    "Bootstrap-Write /0/1",
-    lambda grant, content_format: _write(("0", "1"), grant.bootstrap_security().resources(), content_format),
-    _WRITTEN,
-)
-FINISH = SequenceStep(
-    "Bootstrap-Finish",
-    lambda grant, _format: request(Code.POST, ("bs",), query=(f"iep={grant.device_id}",)),
-    frozenset({Code.CHANGED}),
-)
+
+def delete(path: Path, *, required: bool) -> SequenceStep:
+    """Bootstrap-Delete. `required`: an answer other than success, 4.04 or 4.05 ends the bootstrap."""
+    return SequenceStep(
+        f"Bootstrap-Delete {_text(path)}",
+        request(Code.DELETE, _segments(path)),
+        _DELETED if required else None,
+    )
+
+
+def discover() -> SequenceStep:
+    """Bootstrap-Discover of everything: a widely used client takes no other path."""
+    return SequenceStep("Bootstrap-Discover /", request(Code.GET, (), accept=_LINK_FORMAT), None)
+
+
+def read_servers(content_format: int) -> SequenceStep:
+    """Bootstrap-Read of the Server object, one of the two that may be read."""
+    return SequenceStep("Bootstrap-Read /1", request(Code.GET, ("1",), accept=content_format), None)
+
+
+def write_lwm2m_security(grant: BootstrapGrant, layout: AccountLayout, content_format: int) -> SequenceStep:
+    """The LwM2M account, whole."""
+    path = (_SECURITY, layout.lwm2m)
+    return _write(path, _at(path, grant.lwm2m_security(layout).resources()), content_format)
+
+
+def write_server(grant: BootstrapGrant, layout: AccountLayout, content_format: int) -> SequenceStep:
+    """The Server instance, whole."""
+    path = (_SERVER, layout.server)
+    return _write(path, _at(path, grant.server(layout).resources()), content_format)
+
+
+def write_bootstrap_security(
+    grant: BootstrapGrant, layout: AccountLayout, content_format: int
+) -> SequenceStep:
+    """The bootstrap account: of one that was found complete, the URI alone; else the whole instance.
+
+    Where the client replaces an instance that is written, rather than its resources, a whole one without the
+    private key would cost it that key.
+    """
+    path = (_SECURITY, layout.bootstrap)
+    if layout.bootstrap_found:
+        resource = (*path, _SERVER_URI)
+        return _write(resource, {resource: grant.bootstrap_account_uri}, content_format)
+    return _write(path, _at(path, grant.bootstrap_security().resources()), content_format)
+
+
+def finish(grant: BootstrapGrant) -> SequenceStep:
+    """Bootstrap-Finish."""
+    return SequenceStep(
+        "Bootstrap-Finish",
+        request(Code.POST, ("bs",), query=(f"iep={grant.device_id}",)),
+        frozenset({Code.CHANGED}),
+    )
+
+
+def pack(grant: BootstrapGrant, layout: AccountLayout, content_format: int) -> bytes:
+    """The payload of a Bootstrap-Pack: LwM2M account and Server instance, with nothing to delete."""
+    return content.encode(
+        content_format,
+        (),
+        {
+            **_at((_SECURITY, layout.lwm2m), grant.lwm2m_security(layout).resources()),
+            **_at((_SERVER, layout.server), grant.server(layout).resources()),
+        },
+    )
+
+
+def _write(path: Path, values: Values, content_format: int) -> SequenceStep:
+    payload = content.encode(content_format, path, values)
+    message = request(Code.PUT, _segments(path), content_format=content_format, payload=payload)
+    return SequenceStep(f"Bootstrap-Write {_text(path)}", message, _WRITTEN)
+
+
+def _at(instance: Path, resources: Mapping[int, Value]) -> Values:
+    return {(*instance, number): value for number, value in resources.items()}
+
+
+def _segments(path: Path) -> tuple[str, ...]:
+    return tuple(map(str, path))
+
+
+def _text(path: Path) -> str:
+    return "/" + "/".join(map(str, path))

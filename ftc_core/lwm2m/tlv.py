@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from ftc_core.limits import COAP_BODY_MAX_BYTES
+from ftc_core.lwm2m.values import BadPayload
 
 __all__ = [
     "CONTENT_FORMAT",
@@ -47,7 +48,7 @@ _LENGTH_MAX = 0xFF_FFFF
 _WIDE_IDENTIFIER = 0b0010_0000
 
 
-class BadTlv(Exception):  # noqa: N818 - the name says what the payload is, as in `except BadTlv`
+class BadTlv(BadPayload):
     """The payload is not TLV, or an entry stands where it may not; the text says what and where."""
 
 

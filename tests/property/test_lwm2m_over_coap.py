@@ -33,6 +33,7 @@ GRANT = BootstrapGrant(
     endpoint_name="dev-1",
     lwm2m_uri="coaps://l:5684",
     lwm2m_server_certificate=bytes(700),
+    lwm2m_end_entity_certificate=b"lwm2m server",
     client_certificate=bytes(600),
     client_key=bytes(121),
     bootstrap_uri="coaps://b:5784",

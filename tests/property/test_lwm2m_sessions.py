@@ -16,7 +16,7 @@ from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
 from ftc_core.device.effects import Ignore, RespondSeparately
 from ftc_core.device.registration import RegistrationClient
 from ftc_core.errors import FtcError, Reason
-from ftc_core.lwm2m import tlv
+from ftc_core.lwm2m import content
 from ftc_core.lwm2m.bootstrap import BootstrapSession, BootstrapState, Claim, Completed, Failed, Superseded
 from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
 from ftc_core.lwm2m.messages import request, response
@@ -31,6 +31,7 @@ GRANT = BootstrapGrant(
     endpoint_name="dev-1",
     lwm2m_uri="coaps://l:5684",
     lwm2m_server_certificate=b"lwm2m ca",
+    lwm2m_end_entity_certificate=b"lwm2m server",
     client_certificate=b"certificate",
     client_key=b"key",
     bootstrap_uri="coaps://b:5784",
@@ -49,7 +50,12 @@ PARAMETERS = (
     )
 )
 PAYLOADS = st.binary(max_size=40) | st.sampled_from(
-    [tlv.encode(GRANT.lwm2m_security().resources()), tlv.encode(GRANT.server().resources())]
+    [
+        content.encode(
+            11542, (0, 0), {(0, 0, n): value for n, value in GRANT.lwm2m_security().resources().items()}
+        ),
+        content.encode(11542, (1, 0), {(1, 0, n): value for n, value in GRANT.server().resources().items()}),
+    ]
 )
 CODES = st.sampled_from([Code.GET, Code.POST, Code.PUT, Code.DELETE, Code.FETCH])
 REQUESTS = st.builds(

@@ -8,7 +8,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ftc_core.lwm2m import tlv
-from ftc_core.lwm2m.objects import SecurityInstance, ServerInstance
 from ftc_core.lwm2m.tlv import BadTlv, Entry, MultipleResource, ObjectInstance, Resource, ResourceInstance
 
 IDENTIFIERS = st.integers(0, 0xFFFF) | st.integers(0, 4)
@@ -52,15 +51,3 @@ def test_a_damaged_payload_is_entries_or_bad_tlv(entries: tuple[Entry, ...], dat
     del payload[data.draw(st.integers(0, len(payload))) :]
     with contextlib.suppress(BadTlv):
         tlv.decode(bytes(payload))
-
-
-@given(RESOURCES)
-def test_any_resources_make_an_instance_or_bad_tlv(
-    resources: tuple[Resource | MultipleResource, ...],
-) -> None:
-    for empty in (SecurityInstance(), ServerInstance()):
-        try:
-            written = empty.written(resources)
-        except BadTlv:
-            continue
-        assert written.written(written.resources()) == written

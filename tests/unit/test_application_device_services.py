@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from ftc_core.application.bootstrap import BootstrapService, ServerFacts
+from ftc_core.application.bootstrap import BootstrapService, Conversation, ServerFacts
 from ftc_core.application.commit import Answer
 from ftc_core.application.context import new_id
 from ftc_core.application.registration import RegistrationService
@@ -19,10 +19,12 @@ from ftc_core.credentials.issuer import CredentialIssuer
 from ftc_core.credentials.pki import create_authority
 from ftc_core.domain.claim import ClaimRequest
 from ftc_core.domain.device import Device, DeviceState
+from ftc_core.domain.last_bootstrap import BootstrapStep, LastBootstrap
 from ftc_core.errors import FtcError, Reason
 from ftc_core.lwm2m.registration import DeviceIdentity
 from ftc_core.lwm2m.request import Register, Update
 from ftc_core.lwm2m.sequence import BootstrapGrant
+from ftc_core.lwm2m.timeline import Step
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.group_commit import GroupCommit
 from ftc_core.storage.lmdb import open_lmdb
@@ -33,9 +35,17 @@ SERVERS = ServerFacts(
     lwm2m_uri="coaps://lwm2m.example:5684",
     bootstrap_uri="coaps://bootstrap.example:5784",
     server_ca=b"DER of the server CA",
+    lwm2m_certificate=b"lwm2m server",
     short_server_id=7,
     lifetime=3_600,
     binding="UQ",
+)
+
+
+CONVERSATION = Conversation(
+    (Step("Bootstrap-Request", 98.0, 98.5, "2.04"), Step("Bootstrap-Delete /0", 99.0)),
+    100.0,
+    "192.0.2.1:40000",
 )
 
 
@@ -72,6 +82,10 @@ class Desk:
     async def settled(self) -> None:
         """Wait for what was committed before: commits are in order."""
         await answer(lambda told: self.registration.update(NOBODY, update(), "", told))
+
+    def last_bootstrap(self, device: Device) -> LastBootstrap | None:
+        with self.store.view() as view:
+            return view.get_last_bootstrap(device.account_id, device.id)
 
     def device(self, number: int) -> Device:
         device = self.scene.find_device(number)
@@ -180,6 +194,35 @@ async def test_second_claim_keeps_the_device_and_makes_another_key(desk: Desk) -
     assert first.client_key != second.client_key
 
 
+async def test_device_is_named_once_its_claim_is_durable_even_if_no_credential_can_be_issued(
+    desk: Desk,
+) -> None:
+    desk.scene.enrollment(desk.scene.trusting_account(), 1)
+    desk.now = NOW + timedelta(days=500)  # the issuing CA has expired
+    told: list[object] = []
+    done = asyncio.Event()
+
+    def answered(outcome: BootstrapGrant | FtcError) -> None:
+        told.append(outcome)
+        done.set()
+
+    desk.bootstrap.claim(claim_request(1), None, answered, told.append)
+    await done.wait()
+
+    device, refusal = told
+    assert device == desk.device(1)
+    assert isinstance(refusal, FtcError)
+
+
+async def test_refused_device_is_not_named(desk: Desk) -> None:
+    named: list[Device] = []
+
+    desk.bootstrap.claim(claim_request(1), None, lambda _: None, named.append)
+
+    await desk.settled()
+    assert named == []
+
+
 async def test_claim_stands_where_no_credential_can_be_issued_and_the_next_attempt_ends_it(
     desk: Desk,
 ) -> None:
@@ -222,12 +265,40 @@ async def test_finished_bootstrap_is_recorded(desk: Desk) -> None:
     grant = await desk.granted(1)
     desk.now = NOW + HOUR
 
-    desk.bootstrap.bootstrapped(grant.account_id, grant.device_id)
+    desk.bootstrap.bootstrapped(grant.account_id, grant.device_id, CONVERSATION)
     await desk.settled()
+
+    def ago(seconds: float) -> datetime:
+        return desk.now - timedelta(seconds=seconds)
 
     device = desk.device(1)
     assert device.state is DeviceState.BOOTSTRAPPED
     assert device.bootstrapped_at == NOW + HOUR
+    assert desk.last_bootstrap(device) == LastBootstrap(
+        steps=(
+            BootstrapStep("Bootstrap-Request", ago(2), ago(1.5), "2.04"),
+            BootstrapStep("Bootstrap-Delete /0", ago(1)),
+        ),
+        ended_at=desk.now,
+        address="192.0.2.1:40000",
+    )
+
+
+async def test_failed_bootstrap_is_recorded_with_its_reason(desk: Desk) -> None:
+    desk.scene.enrollment(desk.scene.trusting_account(), 1)
+    grant = await desk.granted(1)
+    error = FtcError(Reason.INTERNAL_8, "Bootstrap-Delete /0: the device answered 4.05")
+
+    desk.bootstrap.failed(grant.account_id, grant.device_id, CONVERSATION, error)
+    await desk.settled()
+
+    device = desk.device(1)
+    last = desk.last_bootstrap(device)
+    assert device.state is DeviceState.CLOUD_ENROLLING
+    assert last is not None
+    assert (last.reason, last.error) == ("INTERNAL_8", "Bootstrap-Delete /0: the device answered 4.05")
+    assert [step.name for step in last.steps] == ["Bootstrap-Request", "Bootstrap-Delete /0"]
+    assert (last.ended_at, last.address) == (NOW, "192.0.2.1:40000")
 
 
 async def test_device_that_was_released_in_mid_bootstrap_stays_released(
@@ -237,7 +308,7 @@ async def test_device_that_was_released_in_mid_bootstrap_stays_released(
     grant = await desk.granted(1)
     desk.scene.release(enrollment)
 
-    desk.bootstrap.bootstrapped(grant.account_id, grant.device_id)
+    desk.bootstrap.bootstrapped(grant.account_id, grant.device_id, CONVERSATION)
     await desk.settled()
 
     assert desk.scene.find_device(1) is None

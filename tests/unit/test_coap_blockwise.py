@@ -16,6 +16,7 @@ from ftc_core.coap.events import (
     FailureCause,
     RequestReceived,
     ResponseAcknowledged,
+    ResponseHandedOut,
     ResponseReceived,
 )
 from ftc_core.coap.exchange import ExchangeLayer
@@ -523,7 +524,8 @@ def content(body: bytes = BODY) -> Message:
 def test_a_large_response_is_handed_out_in_the_smaller_of_both_sizes(ours: int, asked: int | None) -> None:
     peer = Peer(block_size=ours)
     peer.ask(read() if asked is None else read(0, asked))
-    peer.layer.send_response(peer.request().exchange, content(), NOW)
+    exchange = peer.request().exchange
+    assert not peer.layer.send_response(exchange, content(), NOW)
     body = b""
     for number in range(5):
         if number:
@@ -532,14 +534,16 @@ def test_a_large_response_is_handed_out_in_the_smaller_of_both_sizes(ours: int, 
         assert answer.opt.block2 == (number, number < 4, 2)
         assert (answer.code, answer.opt.content_format, answer.opt.etag) == (Code.CONTENT, TLV, b"v1")
         body += answer.payload
+        assert peer.events() == ([] if number < 4 else [ResponseHandedOut(exchange)])
     assert body == BODY
-    assert peer.events() == []
 
 
 def test_a_small_response_carries_block2_only_if_asked() -> None:
     peer = Peer()
     peer.ask(read())
-    peer.layer.send_response(peer.request().exchange, content(), NOW)
+    assert peer.layer.send_response(peer.request().exchange, content(), NOW), (
+        "nothing is left to be asked for"
+    )
     assert peer.sent().opt.block2 is None
     peer.ask(read(0, 6))
     peer.layer.send_response(peer.request().exchange, content(), NOW)
@@ -611,6 +615,7 @@ def test_a_response_is_forgotten_after_its_last_block_and_after_its_lifetime() -
         for number in range(1, last + 1):
             peer.ask(read(number, 2, code=Code.POST))
             assert peer.sent().code is Code.CONTENT
+        peer.events()
         peer.now += wait
         peer.ask(read(last + 1, 2, code=Code.POST))
         assert peer.sent().code is Code.REQUEST_ENTITY_INCOMPLETE

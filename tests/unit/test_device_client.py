@@ -20,7 +20,7 @@ from ftc_core.device.client import (
 from ftc_core.device.effects import Ignore, RespondSeparately
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import BOOTSTRAP_SESSION_TIMEOUT_S
-from ftc_core.lwm2m import tlv
+from ftc_core.lwm2m import resource_tlv, tlv
 from ftc_core.lwm2m.bootstrap import BootstrapSession, Claim, Completed, Failed
 from ftc_core.lwm2m.effects import Respond, SendRequest
 from ftc_core.lwm2m.messages import request, response
@@ -43,6 +43,7 @@ GRANT = BootstrapGrant(
     endpoint_name="dev-1",
     lwm2m_uri="coaps://lwm2m.example:5684",
     lwm2m_server_certificate=b"lwm2m ca",
+    lwm2m_end_entity_certificate=b"lwm2m server",
     client_certificate=b"client certificate",
     client_key=b"client key",
     bootstrap_uri="coaps://bootstrap.example:5784",
@@ -80,8 +81,14 @@ def writing() -> BootstrapClient:
 def write(
     path: str, instance: SecurityInstance | ServerInstance, content_format: int | None = 11542
 ) -> Message:
-    payload = tlv.encode(instance.resources())
-    return request(Code.PUT, path.split("/"), content_format=content_format, payload=payload)
+    segments = path.split("/")
+    payload = resource_tlv.encode((0, 0), {(0, 0, n): value for n, value in instance.resources().items()})
+    return request(Code.PUT, segments, content_format=content_format, payload=payload)
+
+
+def tlv_of(instance: SecurityInstance) -> tuple[tlv.Resource, ...]:
+    entries = tlv.decode(write("0/0", instance).payload)
+    return tuple(entry for entry in entries if isinstance(entry, tlv.Resource))
 
 
 def only_answer(client: BootstrapClient) -> Respond:
@@ -206,7 +213,7 @@ def test_a_write_to_a_strange_path_ends_the_bootstrap(path: str) -> None:
 
 @pytest.mark.parametrize("content_format", [None, 0, 112, 11544])
 def test_a_write_that_is_not_tlv_ends_the_bootstrap(content_format: int | None) -> None:
-    assert refused_with(writing(), write("0/0", WHOLE, content_format)) == b"Content-Format is not TLV"
+    assert refused_with(writing(), write("0/0", WHOLE, content_format)) == b"Content-Format is not supported"
 
 
 def test_malformed_tlv_ends_the_bootstrap() -> None:
@@ -265,8 +272,8 @@ def test_all_instances_are_judged_after_each_write() -> None:
 def test_instances_may_come_with_their_own_headers() -> None:
     client = writing()
     entries = [
-        tlv.ObjectInstance(0, WHOLE.resources()),
-        tlv.ObjectInstance(1, GRANT.bootstrap_security().resources()),
+        tlv.ObjectInstance(0, tlv_of(WHOLE)),
+        tlv.ObjectInstance(1, tlv_of(GRANT.bootstrap_security())),
     ]
     client.request_received(2, request(Code.PUT, ("0",), content_format=99, payload=tlv.encode(entries)), 2.0)
     assert only_answer(client).message.code == Code.CHANGED
@@ -282,7 +289,7 @@ def test_the_device_object_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [request(Code.GET, ("0",)), request(Code.POST, ("x",)), request(Code.FETCH, ("bs",))]
+    "message", [request(Code.PATCH, ("0",)), request(Code.POST, ("x",)), request(Code.FETCH, ("bs",))]
 )
 def test_another_request_is_4_05_and_does_no_harm(message: Message) -> None:
     client = writing()
@@ -406,6 +413,7 @@ class Conversation:
             case SendRequest():
                 exchange = next(self.numbers)
                 self.client.request_sent(effect.label, exchange)
+                effect.message.token = bytes(4)
                 self.server.request_received(exchange, effect.message, self.now)
             case Respond():
                 self.server.response_received(effect.exchange, effect.message, self.now)

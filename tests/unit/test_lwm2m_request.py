@@ -13,6 +13,7 @@ from ftc_core.lwm2m.messages import refusal, request
 from ftc_core.lwm2m.request import (
     BootstrapRequest,
     Deregister,
+    Dialect,
     Register,
     Update,
     parse_bootstrap_request,
@@ -23,8 +24,16 @@ ACCOUNT = "0192d3f4a5b6c7d8e9f00123456789ab"
 DEVICE = "0192d3f4a5b6c7d8e9f0ba9876543210"
 
 
-def bootstrap(*query: str, path: Sequence[str] = ("bs",), code: Code = Code.POST) -> Message:
-    return request(code, path, query=query)
+def bootstrap(
+    *query: str, path: Sequence[str] = ("bs",), code: Code = Code.POST, token: bytes = b"four"
+) -> Message:
+    message = request(code, path, query=query)
+    message.token = token
+    return message
+
+
+def pack(*query: str, accept: int | None = None) -> Message:
+    return request(Code.GET, ("bspack",), query=query, accept=accept)
 
 
 def register(*query: str, payload: bytes = b"") -> Message:
@@ -68,17 +77,73 @@ def test_options_are_not_percent_decoded() -> None:
     assert parse_bootstrap_request(bootstrap("ep=a%20b%zz")).endpoint_name == "a%20b%zz"
 
 
-@pytest.mark.parametrize("content_format", [11542, 99])
-def test_the_content_formats_of_tlv_may_be_preferred(content_format: int) -> None:
+@pytest.mark.parametrize("content_format", [99, 11542, 110, 112, 11544])
+def test_a_content_format_may_be_preferred(content_format: int) -> None:
     message = bootstrap("ep=a", f"pct={content_format}")
     assert parse_bootstrap_request(message).content_format == content_format
 
 
-@pytest.mark.parametrize("pct", ["112", "11544", "0", "tlv", "-99", "99999999999999999999", "٩٩"])
+@pytest.mark.parametrize("pct", ["60", "11543", "0", "tlv", "-99", "99999999999999999999", "٩٩"])
 def test_another_content_format_is_4_15(pct: str) -> None:
     error = bootstrap_error(bootstrap("ep=a", f"pct={pct}"))
     assert error.reason is Reason.CONTENT_FORMAT_UNSUPPORTED
     assert refusal(error).code == Code.UNSUPPORTED_CONTENT_FORMAT
+
+
+@pytest.mark.parametrize(
+    ("query", "token", "dialect"),
+    [
+        (("ep=a",), b"four", Dialect.IZUMA),
+        (("ep=a", f"aid={ACCOUNT}"), b"four", Dialect.IZUMA),
+        (("ep=a", f"aid={ACCOUNT}", "mccv=4.13.2"), b"any", Dialect.IZUMA),
+        (("ep=a",), b"", Dialect.LWM2M_1_0),
+        (("ep=a",), b"8 bytes.", Dialect.LWM2M_1_0),
+        (("ep=a", f"aid={ACCOUNT}"), b"8 bytes.", Dialect.LWM2M_1_0),
+        (("ep=a", "pct=11542"), b"four", Dialect.LWM2M_1_1),
+        (("ep=a", "pct=112"), b"8 bytes.", Dialect.LWM2M_1_1),
+    ],
+)
+def test_what_a_request_tells_of_its_sender(query: tuple[str, ...], token: bytes, dialect: Dialect) -> None:
+    assert parse_bootstrap_request(bootstrap(*query, token=token)).dialect is dialect
+
+
+# --- Bootstrap-Pack-Request --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("accept", "content_format"), [(None, 112), (112, 112), (110, 110), (11544, 11544)])
+def test_a_pack_has_the_format_that_is_accepted(accept: int | None, content_format: int) -> None:
+    assert parse_bootstrap_request(pack("ep=a", accept=accept)) == BootstrapRequest(
+        endpoint_name="a", content_format=content_format, dialect=Dialect.LWM2M_1_1, pack=True
+    )
+
+
+@pytest.mark.parametrize("accept", [0, 40, 60, 99, 11542, 11543, 65_535])
+def test_a_pack_in_another_format_is_4_06(accept: int) -> None:
+    error = bootstrap_error(pack("ep=a", accept=accept))
+    assert error.reason is Reason.ACCEPT_UNSUPPORTED
+    assert refusal(error).code == Code.NOT_ACCEPTABLE
+
+
+def test_a_malformed_pack_request_is_4_00() -> None:
+    error = bootstrap_error(pack(f"aid={ACCOUNT}"))
+    assert (refusal(error).code, refusal(error).payload) == (Code.BAD_REQUEST, b"ep is missing")
+
+
+@pytest.mark.parametrize("code", [Code.POST, Code.PUT, Code.DELETE, Code.FETCH])
+def test_a_pack_is_asked_for_by_get(code: Code) -> None:
+    error = bootstrap_error(bootstrap("ep=a", path=("bspack",), code=code))
+    assert (refusal(error).code, refusal(error).payload) == (
+        Code.METHOD_NOT_ALLOWED,
+        b"Method not allowed: GET",
+    )
+
+
+@pytest.mark.parametrize(
+    ("acc", "accounts"),
+    [("/0/1", {1}), ("0/2", {2}), ("</0/0>,</0/3>,</21/1>", {0, 3}), ("x", set()), ("/0/x,/1/0", set())],
+)
+def test_a_pack_request_may_say_where_the_bootstrap_account_is(acc: str, accounts: set[int]) -> None:
+    assert parse_bootstrap_request(pack("ep=a", f"acc={acc}")).bootstrap_accounts == accounts
 
 
 @pytest.mark.parametrize("query", [(), ("ep",), ("ep=",), ("name=a",)])
@@ -124,7 +189,7 @@ def test_information_that_cannot_be_shown_counts_as_not_said(value: str) -> None
 
 
 @pytest.mark.parametrize(
-    "path", [(), ("",), ("bs", ""), ("BS",), ("bspack",), ("rd",), ("bs", "x"), (".well-known", "core")]
+    "path", [(), ("",), ("bs", ""), ("BS",), ("bspack", ""), ("rd",), ("bs", "x"), (".well-known", "core")]
 )
 @pytest.mark.parametrize("code", [Code.GET, Code.POST])
 def test_any_other_path_is_4_04(path: tuple[str, ...], code: Code) -> None:

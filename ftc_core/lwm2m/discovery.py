@@ -1,0 +1,91 @@
+"""What a client says of its accounts in answer to Bootstrap-Discover.
+
+Sources: LwM2M 1.0.2 TS §5.2.6.3 and 1.1 TS core §6.1.7.3 (Bootstrap-Discover), RFC 6690 (link format). The
+payload lists instances with `ssid`, the Short Server ID, except for the bootstrap server's. The version
+stands in `</>;lwm2m=1.1`, but 1.0 writes `lwm2m="1.0"` in front of the links, where the link format knows
+nothing of the kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiocoap.util import linkformat
+from aiocoap.util.vendored.link_header import ParseException
+
+from ftc_core.limits import COAP_BODY_MAX_BYTES
+
+__all__ = ["VERSION_1_0", "VERSION_1_1", "BadLinks", "Discovered", "Version", "parse_discovered"]
+
+Version = tuple[int, int]
+"""Of the LwM2M enabler: major and minor."""
+VERSION_1_0: Version = (1, 0)
+VERSION_1_1: Version = (1, 1)
+
+_LEADING_VERSION = re.compile(r'\s*lwm2m="?([0-9]\.[0-9])"?\s*(?:,|$)')
+_VERSION = re.compile(r"([0-9])\.([0-9])")
+_SPACES = re.compile(" +")
+_INSTANCE = re.compile(r"/([0-9]{1,5})/([0-9]{1,5})/?")
+_SHORT_SERVER_ID = re.compile(r"[0-9]{1,5}")
+_SECURITY, _SERVER = 0, 1
+
+
+class BadLinks(Exception):  # noqa: N818 - the name says what the payload is, as in `except BadLinks`
+    """A payload is not in the link format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """`security` and `servers`: the instances of /0 and /1, and their Short Server IDs, None if not said."""
+
+    version: Version
+    security: Mapping[int, int | None]
+    servers: Mapping[int, int | None]
+
+    @property
+    def bootstrap_account(self) -> int | None:
+        """The number of the bootstrap server's Security instance; None if the links do not single one out."""
+        without_ssid = [number for number, ssid in self.security.items() if ssid is None]
+        return without_ssid[0] if len(without_ssid) == 1 else None
+
+
+def parse_discovered(payload: bytes) -> Discovered:
+    """The accounts that `payload` lists. Raises BadLinks, and nothing else.
+
+    Links to other objects are ignored, and so is an attribute whose value is not what it should be. An
+    unknown version counts as 1.0, which is what the least of clients can do.
+    """
+    if len(payload) > COAP_BODY_MAX_BYTES:
+        raise BadLinks(f"{len(payload)} bytes are more than {COAP_BODY_MAX_BYTES}")
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        raise BadLinks("not UTF-8") from None
+    version = VERSION_1_0
+    leading = _LEADING_VERSION.match(text)
+    if leading is not None:
+        version, text = _version(leading[1]), text[leading.end() :]
+    try:
+        links = linkformat.parse(_SPACES.sub(" ", text)).links  # of many in a row the parser makes heavy work
+    except ParseException:
+        raise BadLinks("not in the link format") from None
+    instances: dict[int, dict[int, int | None]] = {_SECURITY: {}, _SERVER: {}}
+    for link in links:
+        attributes = dict(reversed(link.attr_pairs))  # the first of a name counts (RFC 6690 §2)
+        if link.href == "/":
+            version = _version(attributes.get("lwm2m") or "")
+        place = _INSTANCE.fullmatch(link.href)
+        if place is not None and int(place[1]) in instances:
+            instances[int(place[1])][int(place[2])] = _short_server_id(attributes.get("ssid"))
+    return Discovered(version, instances[_SECURITY], instances[_SERVER])
+
+
+def _version(text: str) -> Version:
+    match = _VERSION.fullmatch(text)
+    return VERSION_1_0 if match is None else (int(match[1]), int(match[2]))
+
+
+def _short_server_id(text: str | None) -> int | None:
+    return None if text is None or _SHORT_SERVER_ID.fullmatch(text) is None else int(text)
