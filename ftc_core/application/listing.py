@@ -132,7 +132,8 @@ def read_page(
         return Page(records, place(records[-1]) if len(found) > request.size else None, total)
     records = []
     reached = request.after
-    for chunk, at_end in _chunks(source, request.after, max(LIST_SCAN_MAX, request.size + 1)):
+    budget = max(LIST_SCAN_MAX, request.size + 1)
+    for chunk, at_end in _chunks(source, request.after, budget, first=request.size + 1):
         for record in chunk:
             if not wanted(record):
                 continue
@@ -147,20 +148,24 @@ def read_page(
 
 def _count(source: Source[T], wanted: Callable[[T], bool]) -> int | None:
     total = 0
-    for chunk, at_end in _chunks(source, None, LIST_SCAN_MAX + 1):
+    for chunk, at_end in _chunks(source, None, LIST_SCAN_MAX + 1, first=_CHUNK_ROWS):
         total += sum(map(wanted, chunk))
         if at_end:
             return total
     return None
 
 
-def _chunks(source: Source[T], after: str | None, budget: int) -> Iterator[tuple[list[T], bool]]:
-    """Up to `budget` rows in chunks, and of each whether it is the last of all."""
+def _chunks(
+    source: Source[T], after: str | None, budget: int, *, first: int
+) -> Iterator[tuple[list[T], bool]]:
+    """Up to `budget` rows in chunks, the first of `first`, and of each whether it is the last of all."""
+    size = first
     while budget > 0:
-        limit = min(_CHUNK_ROWS, budget)
+        limit = min(size, budget)
         chunk = source.rows(after, limit)
         yield chunk, len(chunk) < limit
         if len(chunk) < limit:
             return
         after = source.position(chunk[-1])
         budget -= limit
+        size = _CHUNK_ROWS
