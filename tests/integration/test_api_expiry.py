@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from google.longrunning.operations_pb2 import Operation, WaitOperationRequest
@@ -24,7 +26,9 @@ from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
     ListDeviceEnrollmentsRequest,
 )
 from ftc_grpc._gen.ftc.v1.watch_pb2 import DeviceEnrollmentEvent, WatchDeviceEnrollmentsRequest
+from ftc_grpc.expiry import sweep_forever
 from tests.api import Tenant, TestApi, running_api
+from tests.instance import make_data_directory, running_instance
 
 TTL = timedelta(days=30)
 NOTICE = timedelta(hours=24)
@@ -180,3 +184,45 @@ def test_without_a_notice_nothing_is_announced(tmp_path: Path, clock: Clock) -> 
 
         assert silent.run(announce_expiries(silent.context)) == 0
         assert silent.revision() == revision
+
+
+def test_sweep_announces_and_removes_by_itself(api: TestApi, tenant: Tenant, clock: Clock) -> None:
+    enrollment = create(tenant, START + timedelta(hours=1))
+    request = WatchDeviceEnrollmentsRequest(start_revision=api.revision() + 1)
+    responses = tenant.client.stream(tenant.client.device_enrollments.WatchDeviceEnrollments, request)
+    kinds = (event.kind for response in responses for event in response.events)
+
+    async def start() -> asyncio.Task[NoReturn]:
+        return asyncio.create_task(sweep_forever(api.context, 0.01))
+
+    async def stop(sweeping: asyncio.Task[NoReturn]) -> None:
+        sweeping.cancel()
+        await asyncio.wait([sweeping])
+
+    sweeping = api.run(start())
+    try:
+        assert next(kinds) == DeviceEnrollmentEvent.EXPIRING
+        clock.now = START + timedelta(hours=1)
+        assert next(kinds) == DeviceEnrollmentEvent.EXPIRED
+    finally:
+        api.run(stop(sweeping))
+    assert enrollment.name not in [left.name for left in listed(tenant)]
+
+
+def test_served_instance_goes_by_its_settings(tmp_path: Path) -> None:
+    directory = make_data_directory(tmp_path / "data")
+    (directory.root / "ftc.toml").write_text("enrollment_ttl_s = 3600\noperations_max = 1\n")
+    with running_instance(directory) as instance:
+        api, owner = instance.api, instance.tenant()
+        request = CreateDeviceEnrollmentRequest(parent=owner.name, device_enrollment=wanted())
+        made = api.call(api.device_enrollments.CreateDeviceEnrollment, request)
+        assert expiry(made) - made.created_at.ToDatetime(UTC) == timedelta(hours=1)
+
+        def upload_nothing() -> Operation:
+            first = BulkCreateDeviceEnrollmentsRequest(parent=owner.name)
+            return api.upload(api.device_enrollments.BulkCreateDeviceEnrollments, iter([first]))
+
+        upload_nothing()
+        with pytest.raises(FtcError) as caught:
+            upload_nothing()
+        assert caught.value.reason is Reason.OPERATION_LIMIT_REACHED
