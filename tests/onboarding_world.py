@@ -15,14 +15,11 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from math import inf
-from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_private_key
@@ -34,13 +31,11 @@ from ftc_core.application.context import new_id, utc_now
 from ftc_core.application.registration import RegistrationService
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.coap.exchange import ExchangeLayer
-from ftc_core.credentials.issuer import CredentialIssuer
-from ftc_core.credentials.pki import create_authority
 from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
 from ftc_core.device.drivers import BootstrapClientDriver, RegistrationClientDriver
+from ftc_core.device.model import IZUMA, ClientModel
 from ftc_core.device.registration import OperationDone, OperationFailed, RegistrationClient
 from ftc_core.domain.device import Device
-from ftc_core.domain.event import EventKind
 from ftc_core.domain.identity import fingerprint_of
 from ftc_core.dtls.association import Association
 from ftc_core.dtls.context import client_context
@@ -54,14 +49,12 @@ from ftc_core.endpoint.udp import Origin
 from ftc_core.limits import COAP_BLOCK_SIZE
 from ftc_core.lwm2m.objects import SecurityInstance, SecurityMode
 from ftc_core.observability.counts import BootstrapCounts
-from ftc_core.storage.lmdb import open_lmdb
-from ftc_core.storage.port import CreateEnrollments, CreateTrustedCertificate, Submission
-from tests.certificates import Credential, Manufacturer
-from tests.conformance.scene import Scene
-from tests.dtls_pair import SECRET, server_authority, standard_server_context
+from ftc_core.storage.port import Submission
+from tests.dtls_pair import SECRET, server_authority, server_credential, standard_server_context
+from tests.onboarding_site import Site
 from tests.things import key_der
 
-__all__ = ["Fate", "Site", "World", "together"]
+__all__ = ["Fate", "World", "together"]
 
 Fate = Mapping[int, Sequence[float]]
 """What becomes of the datagram of each number, counted from 0 in the order of sending: the delays in seconds,
@@ -69,7 +62,6 @@ beyond the path's, after which a copy arrives. None of them: it is lost; no entr
 
 HOST = "192.0.2.1"
 BOOTSTRAP, LWM2M = "coaps://bootstrap.example:5784", "coaps://lwm2m.example:5684"
-_VALIDITY = timedelta(days=300)
 
 
 def together(worlds: Iterable[Iterator[float]]) -> None:
@@ -82,43 +74,6 @@ def together(worlds: Iterable[Iterator[float]]) -> None:
         pause = next(world, None)
         if pause is not None:
             heapq.heappush(waiting, (time.monotonic() + pause, next(order), world))
-
-
-class Site:
-    """What outlives a world: store, issuing CA, and an account that trusts one manufacturer."""
-
-    def __init__(self, place: Path) -> None:
-        self.store = open_lmdb(place / "store", create=True)
-        self.scene = Scene(self.store)
-        self.manufacturer = Manufacturer()
-        authority = create_authority("Issuing CA", now=utc_now(), validity=_VALIDITY)
-        self.issuing_ca = authority.certificate_der
-        self.issuer = CredentialIssuer(authority, _VALIDITY)
-        self.account = self.scene.account()
-        self._numbers = itertools.count(1)
-        ca = self.manufacturer
-        record = msgspec.structs.replace(
-            self.scene.new_certificate(self.account.id, ca=fingerprint_of(ca.der)),
-            certificate_der=ca.der,
-            subject_der=ca.certificate.subject.public_bytes(),
-            not_before=ca.certificate.not_valid_before_utc,
-            not_after=ca.certificate.not_valid_after_utc,
-        )
-        self.scene.run(CreateTrustedCertificate(record))
-
-    def enrolled_device(self) -> tuple[str, Credential]:
-        """A new device on the account's list: its endpoint name and its bootstrap certificate."""
-        name = f"device-{next(self._numbers)}"
-        credential = self.manufacturer.device(name)
-        listed = msgspec.structs.replace(
-            self.scene.new_enrollment(self.account.id, 0), fingerprint=fingerprint_of(credential.der)
-        )
-        self.scene.run(CreateEnrollments((listed,), utc_now()))
-        return name, credential
-
-    def close(self) -> None:
-        """Close the store."""
-        self.store.close()
 
 
 class _Server:
@@ -145,7 +100,7 @@ class _Server:
             if peer is not None:
                 peer.abandon(now)
             self.peers[port] = self._world.new_peer(
-                port, Association.accept(outcome, self._verify, now), self._new_session, COAP_BLOCK_SIZE
+                port, Association.accept(outcome, self._verify, now), self._new_session
             )
         return []
 
@@ -153,8 +108,8 @@ class _Server:
 class World:
     """One device, the two servers, and the datagrams under way between them.
 
-    `one_way_s` is the delay of the path, `commit_s` what a commit takes; `block_size` and `answer_delay_s` as
-    in `device.runner.DeviceRunner`. Message IDs of both sides begin at `first_message_id` on each
+    `one_way_s` is the delay of the path, `commit_s` what a commit takes; `block_size`, `answer_delay_s` and
+    `model` as in `device.runner.DeviceRunner`. Message IDs of both sides begin at `first_message_id` on each
     association, like those of a device without entropy, and by default wrap around in each conversation.
     """
 
@@ -167,6 +122,7 @@ class World:
         commit_s: float = 0.005,
         block_size: int = COAP_BLOCK_SIZE,
         answer_delay_s: float = 0.0,
+        model: ClientModel = IZUMA,
         first_message_id: int = 65_534,
     ) -> None:
         self.site = site
@@ -181,6 +137,7 @@ class World:
         self._commit_s = commit_s
         self._block_size = block_size
         self._answer_delay_s = answer_delay_s
+        self._model = model
         self._first_message_id = first_message_id
         self._draw = random.Random(1)
         self._order = itertools.count()
@@ -210,7 +167,7 @@ class World:
             server_public_key=server_authority().der,
             secret_key=key_der(self.credential),
         )
-        client = BootstrapClient(self.endpoint_name, account)
+        client = BootstrapClient(self.endpoint_name, account, model=self._model)
         ended: list[Succeeded | BootstrapFailed] = []
 
         def new_session(
@@ -231,7 +188,9 @@ class World:
         assert isinstance(self.bootstrapped, Succeeded)
         self._hang_up()
         account = self.bootstrapped.outcome.lwm2m
-        client = RegistrationClient(self.endpoint_name, self.site.account.id)
+        client = RegistrationClient(
+            self.endpoint_name, self.site.account.id, lwm2m_version=self._model.version_text
+        )
         ended: list[OperationDone | OperationFailed] = []
 
         def register(driver: RegistrationClientDriver) -> None:
@@ -265,31 +224,36 @@ class World:
 
     def claims(self) -> int:
         """How often ownership of the device changed, by the events of the store."""
-        events = self.site.scene.events()
-        own = fingerprint_of(self.credential.der)
-        return sum(event.kind is EventKind.DEVICE_CLAIMED and event.fingerprint == own for event in events)
+        return self.site.claims()[fingerprint_of(self.credential.der)]
 
     # --- the network and the clock -----------------------------------------------------------------
 
     def new_peer(
-        self, port: int, association: Association, new_session: SessionFactory, block_size: int
+        self,
+        port: int,
+        association: Association,
+        new_session: SessionFactory,
+        *,
+        block_size: int = COAP_BLOCK_SIZE,
+        token_prefix: bytes = bytes(4),
     ) -> Peer:
         """One end of an association."""
+
+        def new_coap(_max_message_bytes: int) -> BlockwiseLayer:
+            exchanges = ExchangeLayer(
+                first_message_id=self._first_message_id, token_prefix=token_prefix, random=self._draw.random
+            )
+            return BlockwiseLayer(exchanges, block_size=block_size)
+
         peer = Peer(
             Origin((HOST, port), ()),
             association,
-            lambda: self._new_coap(block_size),
+            new_coap,
             new_session,
             lambda woken: woken.resume(self.now),
         )
         peer.resume(self.now)
         return peer
-
-    def _new_coap(self, block_size: int) -> BlockwiseLayer:
-        exchanges = ExchangeLayer(
-            first_message_id=self._first_message_id, token_prefix=bytes(4), random=self._draw.random
-        )
-        return BlockwiseLayer(exchanges, block_size=block_size)
 
     def _connect(self, account: SecurityInstance, new_session: SessionFactory, *, same_port: bool) -> Peer:
         key = load_der_private_key(account.secret_key or b"", password=None)
@@ -304,7 +268,13 @@ class World:
             context, lambda chain: evaluator.evaluate(chain, utc_now()), self.now
         )
         self._port += not same_port
-        peer = self.new_peer(self._port, association, new_session, self._block_size)
+        peer = self.new_peer(
+            self._port,
+            association,
+            new_session,
+            block_size=self._block_size,
+            token_prefix=b"" if self._model.izuma else bytes(4),
+        )
         self._device = self._servers[urlsplit(account.server_uri).hostname], peer
         return peer
 
@@ -377,7 +347,7 @@ class World:
             lwm2m_uri=LWM2M,
             bootstrap_uri=BOOTSTRAP,
             server_ca=server_authority().der,
-            lwm2m_certificate=b"",
+            lwm2m_certificate=server_credential().der,
             short_server_id=1,
             lifetime=3_600,
             binding="U",
