@@ -8,20 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+import msgspec
 import structlog
 
 from ftc_core.application.commit import Commit, submit
 from ftc_core.credentials.issuer import CredentialIssuer
 from ftc_core.domain.certificate import TrustAnchor
 from ftc_core.domain.claim import ClaimRequest, decide
+from ftc_core.domain.device import Device
+from ftc_core.domain.last_bootstrap import BootstrapStep, LastBootstrap
 from ftc_core.errors import FtcError, Reason
 from ftc_core.lwm2m.sequence import BootstrapGrant
+from ftc_core.lwm2m.timeline import Step
 from ftc_core.observability.counts import BootstrapCounts
-from ftc_core.storage.port import ClaimDevice, Claimed, MarkBootstrapped, Outcome, Store
+from ftc_core.storage.port import (
+    ClaimDevice,
+    Claimed,
+    MarkBootstrapped,
+    Outcome,
+    RecordFailedBootstrap,
+    Store,
+)
 
-__all__ = ["BootstrapService", "ServerFacts"]
+__all__ = ["BootstrapService", "Conversation", "ServerFacts"]
 
 _log = structlog.get_logger(__name__)
 
@@ -40,6 +51,15 @@ class ServerFacts:
     short_server_id: int
     lifetime: int
     binding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One that has just ended: `ended_at` is on the monotonic clock of its steps, `address` the peer's."""
+
+    steps: tuple[Step, ...]
+    ended_at: float
+    address: str
 
 
 class BootstrapService:
@@ -73,11 +93,13 @@ class BootstrapService:
         request: ClaimRequest,
         device_certificate: bytes | None,
         answer: Callable[[BootstrapGrant | FtcError], None],
+        claimed: Callable[[Device], None] | None = None,
     ) -> None:
         """Judge `request`; claim the device if it may be claimed.
 
         `answer` gets the refusal, at once and with nothing written, or, once the claim is durable, the
-        grant. `device_certificate` is the DER to repeat in the device's bootstrap instance, if any.
+        grant, or why there is no credential; in these two cases `claimed` is told of the device before.
+        `device_certificate` is the DER to repeat in the device's bootstrap instance, if any.
         """
         try:
             with self._store.view() as view:
@@ -90,22 +112,33 @@ class BootstrapService:
         def committed(outcome: Outcome | FtcError) -> None:
             if isinstance(outcome, Claimed):
                 self._counts.claims["first" if outcome.first_claim else "again"] += 1
+                if claimed is not None:
+                    claimed(outcome.device)
                 answer(self._grant(outcome, device_certificate))
             else:
                 answer(outcome if isinstance(outcome, FtcError) else FtcError(Reason.INTERNAL_10))
 
         submit(self._commit, command, committed)
 
-    def bootstrapped(self, account_id: str, device_id: str) -> None:
+    def bootstrapped(self, account_id: str, device_id: str, conversation: Conversation) -> None:
         """The device acknowledged Bootstrap-Finish: record it.
 
         Nobody waits for this. A device that was released in the meantime stays released.
         """
-        command = MarkBootstrapped(account_id=account_id, device_id=device_id, now=self._utc_now())
+        now = self._utc_now()
+        self._record(MarkBootstrapped(account_id, device_id, now, _dated(conversation, now)))
 
+    def failed(self, account_id: str, device_id: str, conversation: Conversation, error: FtcError) -> None:
+        """The bootstrap of a claimed device failed: record how far it got. Nobody waits for this."""
+        failed = msgspec.structs.replace(
+            _dated(conversation, self._utc_now()), reason=error.reason.value, error=error.message
+        )
+        self._record(RecordFailedBootstrap(account_id, device_id, failed))
+
+    def _record(self, command: MarkBootstrapped | RecordFailedBootstrap) -> None:
         def committed(outcome: Outcome | FtcError) -> None:
             if isinstance(outcome, FtcError):
-                _log.warning("bootstrap not recorded", device=device_id, reason=outcome.reason)
+                _log.warning("bootstrap not recorded", device=command.device_id, reason=outcome.reason)
 
         submit(self._commit, command, committed)
 
@@ -139,3 +172,21 @@ class BootstrapService:
             lifetime=servers.lifetime,
             binding=servers.binding,
         )
+
+
+def _dated(conversation: Conversation, now: datetime) -> LastBootstrap:
+    """The conversation, which has ended just `now`, with its times on the calendar."""
+
+    def date(at: float) -> datetime:
+        return now - timedelta(seconds=conversation.ended_at - at)
+
+    steps = (
+        BootstrapStep(
+            step.name,
+            date(step.started_at),
+            None if step.ended_at is None else date(step.ended_at),
+            step.code,
+        )
+        for step in conversation.steps
+    )
+    return LastBootstrap(steps=tuple(steps), ended_at=now, address=conversation.address)

@@ -7,6 +7,7 @@ from ftc_core.application.context import ApplicationContext, require_account
 from ftc_core.application.filtering import Filter, parse_filter
 from ftc_core.application.listing import Page, PageRequest, Source, between, read_page, single
 from ftc_core.domain.device import Device, DeviceState, DeviceTime, name_position, time_position
+from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.port import View
 
@@ -36,13 +37,16 @@ ORDERS_OF_ALL = ("account_id",)
 """What it orders by if it lists the devices of all accounts: by account, and by ID in each."""
 
 
-async def get_device(context: ApplicationContext, account_id: str, device_id: str) -> Device:
-    """One device of an account. Raises FtcError RESOURCE_NOT_FOUND."""
+async def get_device(
+    context: ApplicationContext, account_id: str, device_id: str
+) -> tuple[Device, LastBootstrap | None]:
+    """One device of an account, and its last bootstrap. Raises FtcError RESOURCE_NOT_FOUND."""
     with context.store.view() as view:
         device = view.get_device(account_id, device_id)
+        last_bootstrap = view.get_last_bootstrap(account_id, device_id)
     if device is None:
         raise FtcError(Reason.RESOURCE_NOT_FOUND, "device not found")
-    return device
+    return device, last_bootstrap
 
 
 async def list_devices(

@@ -7,8 +7,9 @@ import click
 from ftc_grpc._gen.ftc.v1.device_service_pb2 import GetDeviceRequest, ListDevicesRequest
 from ftc_grpc._gen.ftc.v1.watch_pb2 import WatchDevicesRequest
 from ftc_grpc.cli.connection import Connection, api_command
+from ftc_grpc.cli.device_page import print_device
 from ftc_grpc.cli.listing import Selection, list_options, take
-from ftc_grpc.cli.output import print_list, print_resource
+from ftc_grpc.cli.output import print_list
 from ftc_grpc.cli.watching import print_events, watch_options
 from ftc_grpc.resource_names import DEVICE
 
@@ -21,7 +22,7 @@ COLUMNS = ("id", "endpoint_name", "state", "claimed_at", "registered_at", "last_
 @click.argument("name")
 @api_command
 def show(connection: Connection, name: str) -> None:
-    """Show the claimed device NAME (an ID or a resource name).
+    """Show the claimed device NAME (an ID or a resource name): what it said, and how its last bootstrap went.
 
     \b
     Example:
@@ -30,7 +31,7 @@ def show(connection: Connection, name: str) -> None:
     full = connection.resource_name(name, DEVICE)
     api = connection.api
     found = api.call(api.devices.GetDevice, GetDeviceRequest(name=full))
-    print_resource(found, as_json=connection.json)
+    print_device(found, as_json=connection.json)
 
 
 @click.command("list")

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["print_list", "print_resource", "to_json_object"]
+__all__ = ["print_list", "print_resource", "print_table", "to_json_object"]
 
 _PIPE_WIDTH = 400
 """Columns where output is no terminal: nothing is cut."""
@@ -33,7 +33,7 @@ def print_resource(message: Message, *, as_json: bool) -> None:
         text = _text(value)
         if text and "\n" not in text:  # PEM is for programs
             table.add_row(name, text)
-    _console().print(table)
+    print_table(table)
 
 
 def print_list(messages: Sequence[Message], columns: Iterable[str], *, more: bool, as_json: bool) -> None:
@@ -48,15 +48,20 @@ def print_list(messages: Sequence[Message], columns: Iterable[str], *, more: boo
             table.add_column(name, overflow="fold")
         for row in rows:
             table.add_row(*(_text(row.get(name, "")) for name in names))
-        _console().print(table)
+        print_table(table)
     if more:
         click.echo("there are more: raise --limit", err=True)
+
+
+def print_table(table: Table) -> None:
+    """As wide as the terminal is; where there is none, nothing is cut."""
+    _console().print(table)
 
 
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return "" if value == [] else str(value)
 
 
 def _console() -> Console:

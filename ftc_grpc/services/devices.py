@@ -11,6 +11,7 @@ from ftc_core.application.context import ApplicationContext
 from ftc_grpc._gen.ftc.v1 import device_pb2, device_service_pb2, device_service_pb2_grpc, watch_pb2
 from ftc_grpc.caller import ANY_ACCOUNT, named_resource, parent_accounts
 from ftc_grpc.convert import device_to_proto
+from ftc_grpc.device_page import device_page_to_proto
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.resource_names import DEVICE
 from ftc_grpc.services.context import RpcContext
@@ -32,7 +33,7 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
     ) -> device_pb2.Device:
         """Get a device."""
         account_id, device_id = named_resource(request.name, DEVICE)
-        return device_to_proto(await devices.get_device(self._context, account_id, device_id))
+        return device_page_to_proto(*await devices.get_device(self._context, account_id, device_id))
 
     async def ListDevices(
         self, request: device_service_pb2.ListDevicesRequest, context: RpcContext

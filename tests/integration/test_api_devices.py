@@ -10,12 +10,14 @@ import pytest
 from ftc_core.application.context import new_id, utc_now
 from ftc_core.domain.claim import ClaimRequest
 from ftc_core.domain.identity import format_enrollment_id
+from ftc_core.domain.last_bootstrap import BootstrapStep, LastBootstrap
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.port import (
     ClaimDevice,
     Claimed,
     DeregisterDevice,
     MarkBootstrapped,
+    RecordFailedBootstrap,
     RegisterDevice,
     Submission,
 )
@@ -117,12 +119,49 @@ def test_device_is_shown_through_its_states(api: TestApi, tenant: Tenant, factor
     assert device.registration_expires_at.ToDatetime(tzinfo=UTC) == now + timedelta(days=1)
     assert (device.lwm2m_version, device.binding) == ("1.0", "U")
     assert device.object_links == "</1/0>,</3/0>"
+    assert [(one.object_id, list(one.instance_ids)) for one in device.objects] == [(1, [0]), (3, [0])]
     assert device.last_address == "192.0.2.7:5684"
 
     api.run(api.context.commit.execute(Submission(DeregisterDevice(tenant.id, claimed.id, now))))
     device = get(tenant, claimed.id)
     assert device.state == states.DEREGISTERED
     assert not device.HasField("registration_expires_at")
+
+
+def test_page_of_a_device_shows_its_objects_and_its_last_bootstrap(
+    api: TestApi, tenant: Tenant, factory: Manufacturer
+) -> None:
+    claimed = claim(api, tenant, factory, "sensor-9").device
+    now = utc_now()
+    steps = (
+        BootstrapStep("Bootstrap-Request", now - timedelta(seconds=2), now - timedelta(seconds=1), "2.04"),
+        BootstrapStep("Bootstrap-Delete /0", now - timedelta(seconds=1), now),
+    )
+    last = LastBootstrap(
+        steps=steps,
+        ended_at=now,
+        reason="INTERNAL_7",
+        error="Bootstrap-Delete /0: the device reset the exchange",
+        address="192.0.2.7:5784",
+    )
+    record = RecordFailedBootstrap(tenant.id, claimed.id, last)
+    before = get(tenant, claimed.id)
+    assert not before.HasField("last_bootstrap")
+    api.run(api.context.commit.execute(Submission(record)))
+
+    device = get(tenant, claimed.id)
+
+    shown = device.last_bootstrap
+    assert device.etag != before.etag
+    assert (shown.outcome, shown.reason) == (device_pb2.LastBootstrap.FAILED, "INTERNAL_7")
+    assert (shown.error, shown.address) == (last.error, last.address)
+    assert shown.ended_at.ToDatetime(tzinfo=UTC) == now
+    assert [
+        (step.name, step.started_at.ToDatetime(tzinfo=UTC), step.ended_at.ToDatetime(tzinfo=UTC), step.code)
+        for step in shown.steps
+    ] == [(step.name, step.started_at, step.ended_at, step.code) for step in steps]
+    [listed] = tenant.client.call(tenant.client.devices.ListDevices, ListDevicesRequest()).devices
+    assert not listed.HasField("last_bootstrap")
 
 
 def test_enrollment_names_its_device_and_goes_with_it(
