@@ -69,8 +69,8 @@ class ExchangeLayer:
 
     `first_message_id` (0 to 65535) and `token_prefix` (4 bytes at most) should be random per session; a token
     is the prefix and the number of its exchange, so it is unique (over DTLS it need not be unguessable,
-    RFC 7252 §5.3.1). `random` returns a number in [0, 1) and draws the retransmission times. `now` is monotonic
-    seconds everywhere, and may not go back.
+    RFC 7252 §5.3.1). `random` returns a number in [0, 1) and draws the retransmission times. `now` is
+    monotonic seconds everywhere, and may not go back.
 
     Exchange numbers are unique within the layer across both directions.
     """
