@@ -16,11 +16,14 @@ TIME_BYTES = 8
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_ABSENT = bytes(TIME_BYTES)
 
 
 def sortable_time(at: datetime | None) -> bytes:
     """Microseconds since 1970, big-endian; what is absent, or earlier, sorts with 1970, before all others."""
-    return (0 if at is None else max(0, (at - _EPOCH) // _MICROSECOND)).to_bytes(TIME_BYTES, "big")
+    if at is None:
+        return _ABSENT
+    return max(0, (at - _EPOCH) // _MICROSECOND).to_bytes(TIME_BYTES, "big")
 
 
 def position(value: bytes, row_id: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from operator import attrgetter
+from typing import Final
 
 from ftc_core.domain import ledger
 from ftc_core.domain.device import Device, DeviceTime
@@ -11,6 +14,7 @@ from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerKind
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.tables import (
+    ID_BYTES,
     device_time_prefix,
     endpoint_key,
     fingerprint_key,
@@ -24,14 +28,20 @@ from ftc_core.storage.lmdb.writer import Writer
 __all__ = ["add_device", "change_device", "emit_device", "keep_last_bootstrap", "release_device"]
 
 
+_TIMES: Final[tuple[tuple[Callable[[Device], datetime | None], bytes], ...]] = tuple(
+    (attrgetter(which.value), device_time_prefix(b"", which)) for which in DeviceTime
+)
+"""How each time is read, and its tag in `devices_by_time`; ready-made, for every registration needs them."""
+
+
 def add_device(writer: Writer, device: Device) -> None:
     """Store a device that is new in its account. Raises FtcError RESOURCE_ALREADY_EXISTS: its ID is taken."""
     tables, key = writer.tables, _key(device)
     writer.add(tables.devices, key, records.DEVICE.encode(device))
     writer.put(tables.devices_by_fingerprint, fingerprint_key(device.fingerprint), key)
     writer.put(tables.endpoint_names, _endpoint_key(device), device.fingerprint)
-    for which in DeviceTime:
-        writer.put(tables.devices_by_time, _time_key(device, which))
+    for time_of, tag in _TIMES:
+        writer.put(tables.devices_by_time, _time_key(key, tag, time_of(device)))
     writer.count(device.account_id, devices=1)
     _append_ledger(writer, LedgerKind.CLAIMED, device, device.claimed_at, device.revision)
 
@@ -43,10 +53,11 @@ def change_device(writer: Writer, before: Device, after: Device) -> None:
     if after.endpoint_name != before.endpoint_name:
         writer.delete(tables.endpoint_names, _endpoint_key(before))
         writer.put(tables.endpoint_names, _endpoint_key(after), after.fingerprint)
-    for which in DeviceTime:
-        if after.time(which) != before.time(which):
-            writer.delete(tables.devices_by_time, _time_key(before, which))
-            writer.put(tables.devices_by_time, _time_key(after, which))
+    for time_of, tag in _TIMES:
+        was, is_now = time_of(before), time_of(after)
+        if was != is_now:
+            writer.delete(tables.devices_by_time, _time_key(key, tag, was))
+            writer.put(tables.devices_by_time, _time_key(key, tag, is_now))
     lapsed, lapses = before.registration_expires_at(), after.registration_expires_at()
     if lapsed != lapses:
         if lapsed is not None:
@@ -67,8 +78,8 @@ def release_device(writer: Writer, device: Device, at: datetime) -> int:
     writer.delete(tables.last_bootstraps, key)
     writer.delete(tables.devices_by_fingerprint, device.fingerprint)
     writer.delete(tables.endpoint_names, _endpoint_key(device))
-    for which in DeviceTime:
-        writer.delete(tables.devices_by_time, _time_key(device, which))
+    for time_of, tag in _TIMES:
+        writer.delete(tables.devices_by_time, _time_key(key, tag, time_of(device)))
     lapses = device.registration_expires_at()
     if lapses is not None:
         writer.delete(tables.registration_expiry, time_key(lapses) + key)
@@ -112,6 +123,6 @@ def _endpoint_key(device: Device) -> bytes:
     return endpoint_key(pack_id(device.account_id), device.endpoint_name)
 
 
-def _time_key(device: Device, which: DeviceTime) -> bytes:
-    prefix = device_time_prefix(pack_id(device.account_id), which)
-    return time_order_key(prefix, device.time(which), pack_id(device.id))
+def _time_key(key: bytes, tag: bytes, at: datetime | None) -> bytes:
+    """Of `devices_by_time`; `key` is the device's."""
+    return time_order_key(key[:ID_BYTES] + tag, at, key[ID_BYTES:])

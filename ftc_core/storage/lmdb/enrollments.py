@@ -173,8 +173,9 @@ def claim_enrollment(writer: Writer, before: Enrollment, claimed: Enrollment) ->
     """Store `claimed`, which has its device and claimed_at now, for `before`: it no longer expires."""
     tables = writer.tables
     _forget_expiry(writer, before)
-    writer.delete(tables.enrollments_by_claim, _claim_key(before))
-    writer.put(tables.enrollments_by_claim, _claim_key(claimed))
+    account, enrollment_key = pack_id(claimed.account_id), pack_id(claimed.id)
+    writer.delete(tables.enrollments_by_claim, time_order_key(account, before.claimed_at, enrollment_key))
+    writer.put(tables.enrollments_by_claim, time_order_key(account, claimed.claimed_at, enrollment_key))
     writer.put(tables.enrollments, claimed.fingerprint, records.ENROLLMENT.encode(claimed))
 
 
