@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from aiocoap.message import Message
 from aiocoap.numbers.types import Type
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import SSL
 
 from ftc_core.dtls.association import ApplicationData, Association, Closed
-from ftc_core.dtls.context import client_context
+from ftc_core.dtls.context import SUITES, client_context
 from ftc_core.dtls.trust import TrustEvaluator, fixed_anchors
+from ftc_core.limits import DTLS_MTU_BYTES
 from ftc_core.lwm2m.messages import dotted
 from tests.certificates import PrivateKey
 
@@ -53,13 +55,24 @@ def coap_request(code: int, options: list[tuple[int, bytes]], mid: int, payload:
 class RawPeer:
     """One UDP socket, and the newest DTLS association over it.
 
-    `address` is the server's; certificate and key are the device's; `server_ca` is DER.
+    `address` is the server's; certificate and key are the device's; `server_ca` is DER. `suites` narrows what
+    is offered; with `tickets`, `resume` can follow.
     """
 
     def __init__(
-        self, address: tuple[str, int], certificate: x509.Certificate, key: PrivateKey, server_ca: bytes
+        self,
+        address: tuple[str, int],
+        certificate: x509.Certificate,
+        key: PrivateKey,
+        server_ca: bytes,
+        *,
+        intermediates: Sequence[x509.Certificate] = (),
+        suites: Sequence[str] = SUITES,
+        tickets: bool = False,
+        mtu: int = DTLS_MTU_BYTES,
     ) -> None:
-        self._context = client_context([certificate], key)
+        self._context = client_context([certificate, *intermediates], key, suites=suites, tickets=tickets)
+        self._mtu = mtu
         self._evaluator = TrustEvaluator(
             fixed_anchors([server_ca]), purpose=ExtendedKeyUsageOID.SERVER_AUTH, pin_leaf=True
         )
@@ -78,13 +91,25 @@ class RawPeer:
             self.sock.send(datagram)
         self.sock.close()
 
-    def new_association(self) -> Association:
-        """The beginning of another handshake; nothing is sent."""
+    def new_association(self, session: SSL.Session | None = None) -> Association:
+        """The beginning of another handshake, which may resume `session`; nothing is sent."""
         return Association.connect(
             self._context,
             lambda chain: self._evaluator.evaluate(chain, datetime.now(UTC)),
             time.monotonic(),
+            mtu=self._mtu,
+            session=session,
         )
+
+    def resume(self) -> None:
+        """End the association that stands, and begin another one that resumes its session."""
+        session = self.association.session
+        assert session is not None
+        self.association.close()
+        for datagram in self.association.datagrams_to_send():
+            self.sock.send(datagram)
+        self.events.clear()
+        self.association = self.new_association(session)
 
     def first_flight(self, association: Association) -> bytes:
         """The datagram that the association wants to send first."""

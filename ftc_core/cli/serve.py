@@ -25,6 +25,8 @@ __all__ = ["register"]
     "workers",
     "log_format",
     "log_level",
+    "dtls_mtu",
+    "resumption_lifetime_s",
     "shutdown_grace_s",
 )
 def serve(settings: Settings) -> None:

@@ -25,24 +25,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import deque
-from enum import StrEnum
 
-import msgspec
 from OpenSSL import SSL
 
 from ftc_core.dtls.alert import alert_name, with_description
 from ftc_core.dtls.context import new_connection
 from ftc_core.dtls.cookie import Proven
+from ftc_core.dtls.events import ApplicationData, CloseCause, Closed, Event, HandshakeCompleted
 from ftc_core.dtls.record import (
     DATAGRAM_PROCESSED_MAX_BYTES,
     BadRecord,
     client_hello_message,
     cut_flight,
+    is_client_hello,
     is_one_record,
     split_records,
 )
 from ftc_core.dtls.resumption import PresentedChains
-from ftc_core.dtls.trust import PathVerifier, VerifiedPath
+from ftc_core.dtls.trust import PathVerifier
 from ftc_core.dtls.verification import PeerVerification
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import (
@@ -58,42 +58,8 @@ __all__ = ["ApplicationData", "Association", "CloseCause", "Closed", "Event", "H
 _READ_BYTES = 16_384
 """More than most flights that we send, and as much as a record can hold (RFC 6347 §4.1)."""
 
-
-class CloseCause(StrEnum):
-    """How an association ended."""
-
-    CLOSED_HERE = "CLOSED_HERE"
-    CLOSE_NOTIFY = "CLOSE_NOTIFY"  # by the peer
-    ALERT_SENT = "ALERT_SENT"
-    ALERT_RECEIVED = "ALERT_RECEIVED"
-    HANDSHAKE_TIMEOUT = "HANDSHAKE_TIMEOUT"
-    HANDSHAKE_TOO_LARGE = "HANDSHAKE_TOO_LARGE"
-    UNVERIFIED = "UNVERIFIED"  # the handshake ended without a verdict on the peer's certificate: a bug
-    FAILED = "FAILED"  # OpenSSL gave up without an alert
-
-
-class HandshakeCompleted(msgspec.Struct, frozen=True):
-    """The peer is authenticated; `cipher` is OpenSSL's name of the suite."""
-
-    path: VerifiedPath
-    cipher: str
-
-
-class ApplicationData(msgspec.Struct, frozen=True):
-    """One decrypted record from the authenticated peer."""
-
-    data: bytes
-
-
-class Closed(msgspec.Struct, frozen=True):
-    """The last event. `alert` is the fatal alert's number (RFC 5246 §7.2) if one was sent or received."""
-
-    cause: CloseCause
-    alert: int | None = None
-    detail: str = ""
-
-
-Event = HandshakeCompleted | ApplicationData | Closed
+_VAIN_ATTEMPTS = 2
+"""How often a flight goes out in datagrams of the full MTU."""
 
 
 class Association:
@@ -204,6 +170,8 @@ class Association:
             return
         if not self._established and not self._admit(datagram, now):
             return
+        if not self._established and is_client_hello(datagram):
+            self._send_flight_again()  # our answer to it was lost
         if self._proven is not None:
             self._hello_fragments.append(datagram)
         self._connection.bio_write(datagram)
@@ -256,15 +224,21 @@ class Association:
         if now >= self._handshake_deadline:
             self._end(Closed(CloseCause.HANDSHAKE_TIMEOUT))
             return
-        if self._retransmissions == 1:
-            self._mtu = min(self._mtu, DTLS_MTU_FALLBACK_BYTES)
-            self._connection.set_ciphertext_mtu(self._mtu)
+        if self._connection.DTLSv1_get_timeout() == 0:
+            self._send_flight_again()
         try:
-            self._retransmissions += self._connection.DTLSv1_handle_timeout()
+            self._connection.DTLSv1_handle_timeout()
         except SSL.Error as error:
             self._end(Closed(CloseCause.HANDSHAKE_TIMEOUT, detail=_reason(error)))
             return
         self._collect_output()
+
+    def _send_flight_again(self) -> None:
+        """Note that OpenSSL is about to, and whether it shall cut it smaller."""
+        self._retransmissions += 1
+        if self._retransmissions == _VAIN_ATTEMPTS:
+            self._mtu = min(self._mtu, DTLS_MTU_FALLBACK_BYTES)
+            self._connection.set_ciphertext_mtu(self._mtu)
 
     def _admit(self, datagram: bytes, now: float) -> bool:
         self._handshake_bytes += len(datagram)

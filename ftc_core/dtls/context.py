@@ -27,7 +27,7 @@ from ftc_core.dtls.profile import key_objection
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import PRESENTED_CHAIN_MAX
 
-__all__ = ["ConnectionOwner", "PrivateKey", "client_context", "new_connection", "server_context"]
+__all__ = ["SUITES", "ConnectionOwner", "PrivateKey", "client_context", "new_connection", "server_context"]
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -39,7 +39,7 @@ _OP_NO_ENCRYPT_THEN_MAC = 1 << 19
 that anybody who can forge a source address could end a session. RFC 6347 §4.1.2.7 wants such records dropped,
 and without encrypt-then-MAC they are."""
 
-_SUITES = (
+SUITES = (
     # Ours are in the order in which we would choose; the server follows the client's order, which on a small
     # device is also that of its hardware.
     "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -108,7 +108,7 @@ def client_context(
     certificate_chain: Sequence[x509.Certificate],
     private_key: PrivateKey,
     *,
-    suites: Sequence[str] = _SUITES,
+    suites: Sequence[str] = SUITES,
     tickets: bool = False,
 ) -> SSL.Context:
     """A context for connecting as a device.
@@ -134,7 +134,7 @@ def _context(
     method: int,
     certificate_chain: Sequence[x509.Certificate],
     private_key: PrivateKey,
-    suites: Sequence[str] = _SUITES,
+    suites: Sequence[str] = SUITES,
 ) -> SSL.Context:
     if objection := key_objection(private_key.public_key()):
         raise FtcError(Reason.CERTIFICATE_KEY_UNSUPPORTED, objection)
