@@ -12,8 +12,9 @@ import pytest
 from OpenSSL import SSL
 
 from ftc_core.dtls.association import Closed
-from ftc_core.dtls.cookie import Rejected
+from ftc_core.dtls.cookie import Proven, Rejected, Reply
 from ftc_core.dtls.record import DATAGRAM_PROCESSED_MAX_BYTES, split_records
+from ftc_core.limits import HANDSHAKE_MAX_DATAGRAMS
 from tests.certificates import Manufacturer
 from tests.dtls_pair import ADDRESS, Pair, client_for, device_verifier, gate
 
@@ -302,3 +303,94 @@ def test_renegotiation_is_refused(manufacturer: Manufacturer) -> None:
         turn(client.do_handshake)
     assert pair.accepted.established
     assert len(pair.server_events) == 1
+
+
+def hello_of(manufacturer: Manufacturer) -> bytes:
+    (hello,) = Pair(client_for(manufacturer.device("x")), device_verifier()).client.datagrams_to_send()
+    return hello
+
+
+def test_a_repeated_client_hello_gets_the_same_answer_each_time_and_stops_nobody(
+    manufacturer: Manufacturer,
+) -> None:
+    """Erlang CVE-2026-55950: a second ClientHello from one address and port killed the listener of all."""
+    at, hello = gate(), hello_of(manufacturer)
+    answers = [at.receive(hello, ADDRESS, 0.0) for _ in range(100)]
+    assert all(answer == answers[0] for answer in answers)
+    assert isinstance(answers[0], Reply)
+    pair = Pair(client_for(manufacturer.device("dev-1")), device_verifier(manufacturer))
+    pair.gate = at
+    assert pair.run().completed
+
+
+def test_a_repeated_proven_client_hello_is_answered_within_the_bounds_of_a_handshake(
+    manufacturer: Manufacturer,
+) -> None:
+    """Each makes us send our flight again; so their number is bounded, and with it the amplification."""
+    pair = half_open(manufacturer)
+    proven = [datagram for to, datagram in pair.sent if to == "to server"][1]
+    sent = 0
+    for number in range(HANDSHAKE_MAX_DATAGRAMS + 20):
+        pair.to_server(proven[:5] + (100 + number).to_bytes(6, "big") + proven[11:])
+        sent += sum(map(len, pair.accepted.datagrams_to_send()))
+    assert isinstance(pair.server_closed(), Closed)
+    assert sent <= HANDSHAKE_MAX_DATAGRAMS * 1_000
+
+
+@pytest.mark.parametrize("version", [b"\x03\x03", b"\xfe\xff", b"\xfe\xfc", b"\x00\x00", b"\xff\xff"])
+def test_no_version_gets_past_the_cookie(version: bytes, manufacturer: Manufacturer) -> None:
+    """tinydtls #74: an odd version in the ClientHello skipped the cookie."""
+    hello = bytearray(hello_of(manufacturer))
+    for place in (slice(1, 3), slice(25, 27)):
+        changed = bytearray(hello)
+        changed[place] = version
+        assert not isinstance(gate().receive(bytes(changed), ADDRESS, 0.0), Proven)
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 0xFFFF])
+def test_odd_lengths_of_the_suites_neither_loop_nor_pass(length: int, manufacturer: Manufacturer) -> None:
+    """tinydtls #97: a list of suites of odd length was read for ever."""
+    hello = bytearray(hello_of(manufacturer))
+    at = 25 + 2 + 32
+    at += 1 + hello[at]  # session ID
+    at += 1 + hello[at]  # cookie
+    hello[at : at + 2] = length.to_bytes(2, "big")
+    assert not isinstance(gate().receive(bytes(hello), ADDRESS, 0.0), Proven)
+
+
+def test_messages_out_of_order_do_not_wedge_a_handshake(manufacturer: Manufacturer) -> None:
+    """tinydtls #244: a message before its turn left the peer unreachable. OpenSSL keeps it for its turn."""
+    held: list[bytes] = []
+
+    def rotate(direction: str, number: int, datagram: bytes) -> Iterator[bytes]:
+        if direction == "to client" or number < 2:
+            yield datagram
+            return
+        parts = split_records(datagram)
+        yield from parts[1:3]
+        held.extend(parts[:1])
+        yield from held
+        yield from parts[3:]
+
+    context = client_for(manufacturer.device("dev-1"))
+    pair = Pair(context, device_verifier(manufacturer), network=rotate).run()
+    assert pair.completed
+
+
+def test_a_handshake_without_a_certificate_verify_is_none_however_often(manufacturer: Manufacturer) -> None:
+    """JSSE let such a client in; in Californium (CVE-2020-27222) a failure stuck to the address."""
+
+    def omit(direction: str, _number: int, datagram: bytes) -> Iterator[bytes]:
+        for part in split_records(datagram):
+            if direction == "to client" or name_of(part) != "certificate verify":
+                yield part
+
+    device = client_for(manufacturer.device("dev-1"))
+    gate_of_all = gate()
+    for _ in range(20):
+        pair = Pair(device, device_verifier(manufacturer), network=omit)
+        pair.gate = gate_of_all
+        assert not pair.run().accepted.established
+    honest = Pair(device, device_verifier(manufacturer))
+    honest.gate = gate_of_all
+    assert honest.run().completed
