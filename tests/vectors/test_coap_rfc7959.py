@@ -18,7 +18,7 @@ from aiocoap.numbers.types import Type
 
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.coap.codec import decode, encode
-from ftc_core.coap.events import RequestReceived, ResponseReceived
+from ftc_core.coap.events import RequestReceived, ResponseHandedOut, ResponseReceived
 from ftc_core.coap.exchange import ExchangeLayer
 
 CODES = {"2.04": Code.CHANGED, "2.05": Code.CONTENT, "2.31": Code.CONTINUE}
@@ -231,14 +231,19 @@ def test_as_server_the_answers_are_those_of_the_figure(figure: Figure, duplicate
     requests, responses = lines(figure)
     final = CODES["2.05"] if requests[0].split()[2] == "GET" else CODES["2.04"]
     delivered = []
+    handed_out = []
     for request, response in zip(requests, responses, strict=True):
         _, datagram = parse(request, figure, b"t")
         server.receive_datagram(datagram, 0.0)
         while (event := server.next_event()) is not None:
-            assert isinstance(event, RequestReceived)
-            delivered.append(event.message.payload)
-            answer = Message(code=final, payload=body(figure.response_length))
-            server.send_response(event.exchange, answer, 0.0)
+            if isinstance(event, RequestReceived):
+                delivered.append(event.message.payload)
+                answer = Message(code=final, payload=body(figure.response_length))
+                if server.send_response(event.exchange, answer, 0.0):
+                    handed_out.append(response)
+            else:
+                assert isinstance(event, ResponseHandedOut)
+                handed_out.append(response)
         (reply,) = server.datagrams_to_send()
         assert notation(decode(reply)) == response
         assert decode(reply).payload == parse(response, figure, b"t")[0].payload
@@ -246,6 +251,7 @@ def test_as_server_the_answers_are_those_of_the_figure(figure: Figure, duplicate
             server.receive_datagram(datagram, 2.0)
             assert server.datagrams_to_send() == [reply]
     assert delivered == [body(figure.request_length)]
+    assert handed_out == responses[-1:]
 
 
 @pytest.mark.parametrize("figure", [*FIGURES, STATELESS], ids=lambda figure: f"figure {figure.number}")
