@@ -58,11 +58,19 @@ class Host:
 class World:
     """Both hosts, the datagrams between them, and the clock."""
 
-    def __init__(self, make: Callable[[str], Layer], fate: Fate, answer_after: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        make: Callable[[str], Layer],
+        fate: Fate,
+        answer_after: Callable[[], float],
+        rejects: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`rejects` says of each request whether its receiver resets it instead of answering."""
         self.hosts = [Host(name, make(name), answer_after) for name in ("device", "server")]
         self.now = 1_000.0
         self.datagrams = 0
         self._fate = fate
+        self._rejects = rejects
         self._numbers = itertools.count()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -104,18 +112,26 @@ class World:
                 path = event.message.opt.uri_path[1]
                 host.delivered[path] += 1
                 host.bodies[path] = event.message.payload
-                self._at(self.now + host.answer_after(), self._answer(host, event))
+                if self._rejects():
+                    host.layer.cancel(event.exchange, self.now)
+                else:
+                    self._at(self.now + host.answer_after(), self._answer(host, event))
             elif isinstance(event, ResponseReceived):
                 assert event.exchange not in host.outcomes
-                ok = event.message.code is Code.CHANGED
-                host.outcomes[event.exchange] = event.message.payload if ok else event.message.code
+                code = event.message.code
+                assert code is not None
+                host.outcomes[event.exchange] = event.message.payload if code is Code.CHANGED else code
             elif isinstance(event, ExchangeFailed):
                 assert event.exchange not in host.outcomes
                 host.outcomes[event.exchange] = event.cause
 
     def _answer(self, host: Host, event: RequestReceived) -> Callable[[], None]:
         response = Message(code=Code.CHANGED, payload=event.message.payload[::-1])
-        return lambda: host.layer.send_response(event.exchange, response, self.now)
+
+        def answer() -> None:
+            host.layer.send_response(event.exchange, response, self.now)
+
+        return answer
 
     def check(self) -> None:
         """What holds on any network."""
@@ -207,6 +223,25 @@ def test_bodies_arrive_whole_at_most_once_and_nothing_is_left_behind(
     size = {"device": sizes[0], "server": sizes[1]}
     world = World(blockwise(size), fate, lambda: answer_after)
     converse(world, [draw.randbytes(length) for length in lengths]).check()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), loss=st.floats(0.0, 0.4), delay=st.floats(0.0, 4.0))
+def test_requests_that_the_peer_rejects_end_like_all_others(seed: int, loss: float, delay: float) -> None:
+    """A Reset stops the retransmission of what it rejects, and frees what waited behind it (RFC 7252 §4.2)."""
+    draw = random.Random(seed)
+    fate = terrible(seed, loss=loss, duplication=0.2, delay=delay)
+    layers = blockwise({"device": 64, "server": 64})
+    world = World(layers, fate, lambda: draw.choice([0.0, 0.7]), rejects=lambda: draw.random() < 0.5)
+    converse(world, [draw.randbytes(length) for length in (10, 100, 200, 20)]).check()
+
+
+def test_a_peer_that_rejects_everything_fails_every_request_at_once() -> None:
+    world = World(bare, perfect, lambda: 0.0, rejects=lambda: True)
+    converse(world, [b"1", b"2", b"3"]).check()
+    assert {outcome for host in world.hosts for outcome in host.outcomes.values()} == {FailureCause.RESET}
+    assert world.datagrams == 2 * 3 * 2
+    assert world.now - 1_000.0 < 1.0
 
 
 @pytest.mark.parametrize("answer_after", [0.0, 1.0])
