@@ -228,7 +228,7 @@ def test_bodies_arrive_whole_at_most_once_and_nothing_is_left_behind(
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), loss=st.floats(0.0, 0.4), delay=st.floats(0.0, 4.0))
 def test_requests_that_the_peer_rejects_end_like_all_others(seed: int, loss: float, delay: float) -> None:
-    """A Reset stops the retransmission of what it rejects, and frees what waited behind it (RFC 7252 §4.2)."""
+    """A Reset ends the transmission of what it rejects, and frees what waited behind it (RFC 7252 §4.2)."""
     draw = random.Random(seed)
     fate = terrible(seed, loss=loss, duplication=0.2, delay=delay)
     layers = blockwise({"device": 64, "server": 64})
