@@ -348,6 +348,7 @@ class World:
             bootstrap_uri=BOOTSTRAP,
             server_ca=server_authority().der,
             lwm2m_certificate=server_credential().der,
+            valid_until=server_credential().certificate.not_valid_after_utc,
             short_server_id=1,
             lifetime=3_600,
             binding="U",

@@ -41,13 +41,15 @@ _log = structlog.get_logger(__name__)
 class ServerFacts:
     """What every device is told of our servers: URIs without query, registration terms, certificates in DER.
 
-    `server_ca` is the CA of both, `lwm2m_certificate` the LwM2M server's own.
+    `server_ca` is the CA of both, `lwm2m_certificate` the LwM2M server's own. From `valid_until` on, one of the
+    two has expired.
     """
 
     lwm2m_uri: str
     bootstrap_uri: str
     server_ca: bytes
     lwm2m_certificate: bytes
+    valid_until: datetime
     short_server_id: int
     lifetime: int
     binding: str
@@ -102,6 +104,7 @@ class BootstrapService:
         `device_certificate` is the DER to repeat in the device's bootstrap instance, if any.
         """
         try:
+            self._check_servers()
             with self._store.view() as view:
                 decide(view.claim_facts(request), self._utc_now()).granted()
         except FtcError as error:
@@ -141,6 +144,14 @@ class BootstrapService:
                 _log.warning("bootstrap not recorded", device=command.device_id, reason=outcome.reason)
 
         submit(self._commit, command, committed)
+
+    def _check_servers(self) -> None:
+        """Raises FtcError INTERNAL_6 if a claim would end at an LwM2M server that the device cannot trust."""
+        if self._utc_now() >= self._servers.valid_until:
+            raise FtcError(
+                Reason.INTERNAL_6,
+                f"the LwM2M server's certificate or its CA has expired on {self._servers.valid_until:%Y-%m-%d}",
+            )
 
     def _grant(self, claimed: Claimed, device_certificate: bytes | None) -> BootstrapGrant | FtcError:
         device, servers = claimed.device, self._servers

@@ -77,11 +77,14 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
 
 
 def _server_facts(settings: Settings, directory: DataDirectory) -> ServerFacts:
+    server_ca = directory.server_ca
+    lwm2m = directory.server_identity("lwm2m")
     return ServerFacts(
         lwm2m_uri=settings.public_lwm2m_uri(),
         bootstrap_uri=settings.public_bootstrap_uri(),
-        server_ca=directory.server_ca.public_bytes(Encoding.DER),
-        lwm2m_certificate=directory.server_identity("lwm2m").certificate_der,
+        server_ca=server_ca.public_bytes(Encoding.DER),
+        lwm2m_certificate=lwm2m.certificate_der,
+        valid_until=min(server_ca.not_valid_after_utc, lwm2m.certificate.not_valid_after_utc),
         short_server_id=settings.short_server_id,
         lifetime=settings.lwm2m_lifetime_s,
         binding=settings.lwm2m_binding,

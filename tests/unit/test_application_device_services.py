@@ -36,6 +36,7 @@ SERVERS = ServerFacts(
     bootstrap_uri="coaps://bootstrap.example:5784",
     server_ca=b"DER of the server CA",
     lwm2m_certificate=b"lwm2m server",
+    valid_until=NOW + timedelta(days=1_000),
     short_server_id=7,
     lifetime=3_600,
     binding="UQ",
@@ -192,6 +193,19 @@ async def test_second_claim_keeps_the_device_and_makes_another_key(desk: Desk) -
 
     assert first.device_id == second.device_id
     assert first.client_key != second.client_key
+
+
+async def test_no_device_is_claimed_for_a_server_whose_certificate_has_expired(desk: Desk) -> None:
+    desk.scene.enrollment(desk.scene.trusting_account(), 1)
+    desk.now = SERVERS.valid_until
+
+    refusal = await desk.claim(claim_request(1))
+
+    assert isinstance(refusal, FtcError)
+    assert refusal.reason is Reason.INTERNAL_6
+    assert desk.scene.find_device(1) is None
+    desk.now = NOW
+    assert await desk.granted(1)
 
 
 async def test_device_is_named_once_its_claim_is_durable_even_if_no_credential_can_be_issued(
