@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from tests.certificates import Credential
 from tests.interop.instance import Instance, ftc
 
@@ -26,6 +30,15 @@ class Device:
     def credential(self) -> tuple[Path, Path]:
         """Certificate and key, as clients take them."""
         return self.certificate, self.key
+
+    def onboarded(self) -> Device:
+        """This device as it is after our own simulated device played it: with its LwM2M credential."""
+        bundle = self.certificate.parent
+        ftc("device", "run", "--bundle", bundle)
+        certificate = x509.load_der_x509_certificate((bundle / "mbed.LwM2MDeviceCert").read_bytes())
+        key = serialization.load_der_private_key((bundle / "mbed.LwM2MDevicePrivateKey").read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return Device.of(Credential(certificate, key), self.endpoint_name, bundle / "lwm2m")
 
     @classmethod
     def of(cls, credential: Credential, endpoint_name: str, directory: Path) -> Device:

@@ -1,4 +1,4 @@
-"""libcoap's clients, on OpenSSL and on GnuTLS, ask the bootstrap server."""
+"""libcoap's clients, on OpenSSL and on GnuTLS, ask the bootstrap server and the LwM2M server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.interop.libcoap import LIBRARIES, Answer, Library, NoAnswerError, req
 from tests.interop.openssl import UNKNOWN_CA
 
 GRANTED = Answer("2.04", "")
+RELEASED = Answer("4.03", "Device released")
 NOT_REGISTERED = Answer("4.03", "Enrollment ID not registered")
 
 # The numbers of datagrams that a client sends when the first of these is lost; GnuTLS sends each message of a
@@ -38,13 +39,20 @@ class Client:
         return account.devices_named(self.device.endpoint_name)
 
     def ask(self, method: str, path: str, lose: tuple[int, ...] = ()) -> Answer:
+        return self._ask("bootstrap", self.device, method, path, lose)
+
+    def ask_lwm2m(self, device: Device, method: str, path: str) -> Answer:
+        """Ask the LwM2M server, with the credential of `device`."""
+        return self._ask("lwm2m", device, method, path, ())
+
+    def _ask(self, endpoint: str, device: Device, method: str, path: str, lose: tuple[int, ...]) -> Answer:
         return request(
             self.library,
             method,
-            self.instance.ports["bootstrap"],
+            self.instance.ports[endpoint],
             path,
             ca=self.instance.ca,
-            credential=self.device.credential,
+            credential=device.credential,
             lose=lose,
         )
 
@@ -126,6 +134,49 @@ def test_payload_format_that_we_do_not_write_is_refused(client: Client, owner: A
 def test_unknown_path_and_method_are_refused(client: Client, owner: Account) -> None:
     assert client.ask("post", "nowhere") == Answer("4.04", "No such resource")
     assert client.ask("get", "bs") == Answer("4.05", "Method not allowed")
+
+
+def test_device_registers_updates_and_deregisters(client: Client, owner: Account) -> None:
+    owner.enroll(client.device.certificate)
+    onboarded = client.device.onboarded()
+    (record,) = client.claimed_by(owner)
+    location = f"rd/{owner.id}/{record['name'].rpartition('/')[2]}"
+
+    register = f"rd?lt=600&ep={client.device.endpoint_name}&lwm2m=1.1&b=U"
+    assert client.ask_lwm2m(onboarded, "post", register) == Answer("2.01", "")
+    assert client.ask_lwm2m(onboarded, "post", f"{location}?lt=900") == Answer("2.04", "")
+    (updated,) = client.claimed_by(owner)
+    assert client.ask_lwm2m(onboarded, "delete", location) == Answer("2.02", "")
+    (deregistered,) = client.claimed_by(owner)
+
+    assert (updated["state"], updated["lwm2m_version"], updated["lifetime"]) == ("REGISTERED", "1.1", "900s")
+    assert deregistered["state"] == "DEREGISTERED"
+
+
+def test_registration_under_the_name_of_another_device_is_sent_to_bootstrap(client: Client, owner: Account) -> None:
+    owner.enroll(client.device.certificate)
+    onboarded = client.device.onboarded()
+
+    refused = client.ask_lwm2m(onboarded, "post", "rd?ep=somebody-else&lt=600&lwm2m=1.1")
+
+    assert refused == RELEASED
+
+
+def test_released_device_is_forbidden_to_register(client: Client, owner: Account) -> None:
+    enrollment = owner.enroll(client.device.certificate)
+    onboarded = client.device.onboarded()
+    owner.release(enrollment)
+
+    refused = client.ask_lwm2m(onboarded, "post", f"rd?ep={client.device.endpoint_name}&lt=600&lwm2m=1.1")
+
+    assert refused == RELEASED
+
+
+def test_bootstrap_credential_does_not_open_the_lwm2m_server(client: Client, owner: Account) -> None:
+    with pytest.raises(NoAnswerError) as failure:
+        client.ask_lwm2m(client.device, "post", f"rd?ep={client.device.endpoint_name}&lt=600")
+
+    assert failure.value.alert == UNKNOWN_CA
 
 
 def test_ca_that_the_enrolling_account_lacks_is_named(
