@@ -41,8 +41,8 @@ _log = structlog.get_logger(__name__)
 class ServerFacts:
     """What every device is told of our servers: URIs without query, registration terms, certificates in DER.
 
-    `server_ca` is the CA of both, `lwm2m_certificate` the LwM2M server's own. From `valid_until` on, one of the
-    two has expired.
+    `server_ca` is the CA of both, `lwm2m_certificate` the LwM2M server's own; at `valid_until` one of the two
+    expires.
     """
 
     lwm2m_uri: str
@@ -150,7 +150,7 @@ class BootstrapService:
         if self._utc_now() >= self._servers.valid_until:
             raise FtcError(
                 Reason.INTERNAL_6,
-                f"the LwM2M server's certificate or its CA has expired on {self._servers.valid_until:%Y-%m-%d}",
+                f"the LwM2M server's certificate or its CA expired at {self._servers.valid_until:%Y-%m-%d}",
             )
 
     def _grant(self, claimed: Claimed, device_certificate: bytes | None) -> BootstrapGrant | FtcError:
