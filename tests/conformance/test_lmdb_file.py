@@ -13,7 +13,7 @@ import lmdb
 import pytest
 
 from ftc_core.errors import FtcError, Reason
-from ftc_core.limits import REQUEST_ID_SWEEP, REQUEST_ID_TTL_S
+from ftc_core.limits import REQUEST_ID_SWEEP, REQUEST_ID_TTL_S, STORE_MAX_READERS
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
 from ftc_core.storage.lmdb.faults import translate
@@ -237,3 +237,14 @@ def test_an_error_of_lmdb_inside_a_view_leaves_it_as_ours(tmp_path: Path) -> Non
             view.count_accounts()
 
     assert refusal_of(read_after_close).reason is Reason.INTERNAL_1
+
+
+def test_a_view_that_has_ended_holds_no_reader_however_long_it_is_referred_to(tmp_path: Path) -> None:
+    store = open_lmdb(tmp_path / "store", create=True)
+    ended = []
+    for _ in range(STORE_MAX_READERS + 1):
+        with store.view() as view:
+            ended.append(view)
+    with store.view() as view:
+        assert view.revision() == 0
+    store.close()

@@ -61,6 +61,7 @@ class LmdbView(LmdbLists):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._txn.abort()
+        del self._txn  # its slot among the readers is free once nobody refers to it
         if isinstance(error, lmdb.Error):
             raise translate(error) from error
 
