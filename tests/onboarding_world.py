@@ -43,6 +43,7 @@ from ftc_core.dtls.cookie import CookieGate, Proven, Reply
 from ftc_core.dtls.record import is_client_hello
 from ftc_core.dtls.trust import PathVerifier, TrustEvaluator, VerifiedPath, fixed_anchors
 from ftc_core.endpoint.bootstrap_driver import BootstrapDriver
+from ftc_core.endpoint.coap_layer import fitting_block_size
 from ftc_core.endpoint.peer import Peer, Session, SessionFactory
 from ftc_core.endpoint.registration_driver import RegistrationDriver
 from ftc_core.endpoint.udp import Origin
@@ -239,11 +240,11 @@ class World:
     ) -> Peer:
         """One end of an association."""
 
-        def new_coap(_max_message_bytes: int) -> BlockwiseLayer:
+        def new_coap(max_message_bytes: int) -> BlockwiseLayer:
             exchanges = ExchangeLayer(
                 first_message_id=self._first_message_id, token_prefix=token_prefix, random=self._draw.random
             )
-            return BlockwiseLayer(exchanges, block_size=block_size)
+            return BlockwiseLayer(exchanges, block_size=fitting_block_size(max_message_bytes, block_size))
 
         peer = Peer(
             Origin((HOST, port), ()),
