@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ftc_core.device.client import BootstrapFailed, BootstrapOutcome, Succeeded
+from ftc_core.device.model import IZUMA, ClientModel
 from ftc_core.device.registration import OperationFailed
 from ftc_core.device.runner import DeviceRunner, RegisteredDevice
 from ftc_core.domain.identity import fingerprint_of
@@ -52,6 +53,7 @@ class Thing:
         block_size: int = 1_024,
         answer_delay_s: float = 0.0,
         uri: str | None = None,
+        model: ClientModel = IZUMA,
     ) -> Succeeded | BootstrapFailed:
         """One attempt at `uri` (default: as published), with `aid` if `account_id` is given."""
         aid = "" if account_id is None else f"?aid={account_id}"
@@ -64,7 +66,10 @@ class Thing:
             secret_key=key_der(self.credential),
         )
         runner = DeviceRunner(
-            endpoint_name or self.endpoint_name, block_size=block_size, answer_delay_s=answer_delay_s
+            endpoint_name or self.endpoint_name,
+            block_size=block_size,
+            answer_delay_s=answer_delay_s,
+            model=model,
         )
         return await runner.bootstrap(account)
 
@@ -75,10 +80,15 @@ class Thing:
         block_size: int = 1_024,
         answer_delay_s: float = 0.0,
         uri: str | None = None,
+        model: ClientModel = IZUMA,
     ) -> BootstrapOutcome:
         """What a bootstrap that must succeed gives."""
         done = await self.bootstrap(
-            account_id=account_id, block_size=block_size, answer_delay_s=answer_delay_s, uri=uri
+            account_id=account_id,
+            block_size=block_size,
+            answer_delay_s=answer_delay_s,
+            uri=uri,
+            model=model,
         )
         assert isinstance(done, Succeeded), done
         return done.outcome
@@ -92,17 +102,23 @@ class Thing:
         return done
 
     async def try_to_register(
-        self, outcome: BootstrapOutcome, account_id: str, *, lifetime: int = 600, endpoint_name: str = ""
+        self,
+        outcome: BootstrapOutcome,
+        account_id: str,
+        *,
+        lifetime: int = 600,
+        endpoint_name: str = "",
+        model: ClientModel = IZUMA,
     ) -> RegisteredDevice | OperationFailed:
         """Register with what a bootstrap gave."""
-        runner = DeviceRunner(endpoint_name or self.endpoint_name)
+        runner = DeviceRunner(endpoint_name or self.endpoint_name, model=model)
         return await runner.register(outcome.lwm2m, account_id, lifetime=lifetime)
 
     async def registered(
-        self, outcome: BootstrapOutcome, account_id: str, *, lifetime: int = 600
+        self, outcome: BootstrapOutcome, account_id: str, *, lifetime: int = 600, model: ClientModel = IZUMA
     ) -> RegisteredDevice:
         """A registration that must be accepted."""
-        done = await self.try_to_register(outcome, account_id, lifetime=lifetime)
+        done = await self.try_to_register(outcome, account_id, lifetime=lifetime, model=model)
         assert isinstance(done, RegisteredDevice), done
         return done
 

@@ -12,14 +12,19 @@ import uvloop
 
 from ftc_core.device.bundle import Bundle, LwM2MCredentials
 from ftc_core.device.client import BootstrapFailed
+from ftc_core.device.model import IZUMA, VERSION_1_2, ClientModel
 from ftc_core.device.powered import PoweredDevice
 from ftc_core.device.registration import OperationFailed
 from ftc_core.device.retry import Reaction, after_bootstrap, backoff_s
 from ftc_core.device.runner import RegisteredDevice
 from ftc_core.errors import CATALOGUE, FtcError, Reason
 from ftc_core.limits import COAP_BLOCK_SIZE
+from ftc_core.lwm2m import content
+from ftc_core.lwm2m.discovery import VERSION_1_0, VERSION_1_1
 
 __all__ = ["register"]
+
+_VERSIONS = {"1.0": VERSION_1_0, "1.1": VERSION_1_1, "1.2": VERSION_1_2}
 
 
 @click.command()
@@ -47,8 +52,41 @@ __all__ = ["register"]
     show_default=True,
     help="The largest CoAP block that the device takes, bytes.",
 )
+@click.option(
+    "--lwm2m",
+    type=click.Choice(list(_VERSIONS)),
+    help="Be a client by the book of this LwM2M version; without it, be the widely used 1.0 client.",
+)
+@click.option("--pack", is_flag=True, help="Ask for a Bootstrap-Pack first. Needs --lwm2m 1.2.")
+@click.option(
+    "--content-format",
+    type=click.Choice([str(number) for number in sorted(content.SUPPORTED_FORMATS)]),
+    help="The preferred format of writes, and of a pack. Needs --lwm2m 1.1 or 1.2.",
+)
+@click.option(
+    "--discover/--no-discover",
+    default=True,
+    help="Whether the client answers Bootstrap-Discover. Needs --lwm2m.",
+)
+@click.option(
+    "--bootstrap-instance",
+    type=click.Choice(["0", "1"]),
+    default="0",
+    show_default=True,
+    help="The Security instance of its bootstrap account. Needs --lwm2m.",
+)
 def run(
-    directory: Path, factory_reset: bool, retry: bool, stay: bool, lifetime: int, block_size: str
+    directory: Path,
+    factory_reset: bool,
+    retry: bool,
+    stay: bool,
+    lifetime: int,
+    block_size: str,
+    lwm2m: str | None,
+    pack: bool,
+    content_format: str | None,
+    discover: bool,
+    bootstrap_instance: str,
 ) -> None:
     """Power on one simulated device: bootstrap if it has no LwM2M account, then register.
 
@@ -58,13 +96,40 @@ def run(
     Examples:
       ftc device run --bundle factory/devices/device-000001
       ftc device run --bundle factory/devices/device-000001 --factory-reset --retry
+      ftc device run --bundle factory/devices/device-000001 --lwm2m 1.2 --pack
     """
+    model = _model(
+        lwm2m,
+        discovers=discover,
+        bootstrap_instance=int(bootstrap_instance),
+        content_format=None if content_format is None else int(content_format),
+        packs=pack,
+    )
     bundle = Bundle.load(directory)
     if factory_reset:
         bundle.factory_reset()
         click.echo("factory reset: account and LwM2M credentials forgotten")
-    powered = PoweredDevice(bundle, block_size=int(block_size))
+    powered = PoweredDevice(bundle, block_size=int(block_size), model=model)
     uvloop.run(_power_on(powered, retry=retry, stay=stay, lifetime=lifetime))
+
+
+def _model(
+    version: str | None, *, discovers: bool, bootstrap_instance: int, content_format: int | None, packs: bool
+) -> ClientModel:
+    if version is None:
+        if packs or content_format is not None or not discovers or bootstrap_instance:
+            raise click.UsageError("this option needs --lwm2m: the widely used client knows nothing of it")
+        return IZUMA
+    try:
+        return ClientModel(
+            version=_VERSIONS[version],
+            discovers=discovers,
+            bootstrap_instance=bootstrap_instance,
+            content_format=content_format,
+            packs=packs,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 async def _power_on(powered: PoweredDevice, *, retry: bool, stay: bool, lifetime: int) -> None:

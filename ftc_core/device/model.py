@@ -21,6 +21,8 @@ class ClientModel:
     `bootstrap_instance` is where it has its bootstrap account. `discovers`: it answers Bootstrap-Discover,
     and from 1.1 on Bootstrap-Read; else with 4.05, Izuma's with silence. `content_format` is its `pct`, which
     1.0 does not have, and its Accept for a pack. `packs`: it asks for a Bootstrap-Pack first.
+    `pins_certificate`: it takes resource 4 for the server's own certificate, unless resource 15 says that it
+    is another. `token_bytes` (4 to 8) is the length of its tokens.
     """
 
     version: Version = VERSION_1_0
@@ -29,6 +31,8 @@ class ClientModel:
     discovers: bool = True
     content_format: int | None = None
     packs: bool = False
+    pins_certificate: bool = True
+    token_bytes: int = 8
 
     def __post_init__(self) -> None:
         """Raises ValueError for what the version does not have."""
@@ -56,5 +60,5 @@ class ClientModel:
         return f"{self.version[0]}.{self.version[1]}"
 
 
-IZUMA = ClientModel(izuma=True, bootstrap_instance=1, discovers=False)
-"""The widely used client: 1.0, accounts at /0/0 and /0/1, silent on Discover."""
+IZUMA = ClientModel(izuma=True, bootstrap_instance=1, discovers=False, pins_certificate=False, token_bytes=4)
+"""The widely used client: 1.0, accounts at /0/0 and /0/1, silent on Discover, tokens of 32 bits."""

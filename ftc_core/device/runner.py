@@ -35,7 +35,8 @@ from ftc_core.lwm2m.objects import CertificateUsage, SecurityInstance
 
 __all__ = ["DeviceRunner", "RegisteredDevice"]
 
-_IZUMA_TOKEN_PREFIX_BYTES, _TOKEN_PREFIX_BYTES = 0, 4
+_TOKEN_COUNTER_BYTES = 4
+"""The part of a token that counts (`coap.exchange`)."""
 COAPS_PORT = 5684
 """Where a coaps URI without a port leads (RFC 7252 §6.2)."""
 
@@ -99,7 +100,7 @@ class DeviceRunner:
             lwm2m_version=self._model.version_text,
         )
         device = RegisteredDevice(client)
-        exact = not self._model.izuma and account.certificate_usage in _OWN_CERTIFICATE
+        exact = self._model.pins_certificate and account.certificate_usage in _OWN_CERTIFICATE
         return await device.begin(await self._connect(account, device.new_session, exact=exact))
 
     async def _connect(
@@ -127,7 +128,7 @@ class DeviceRunner:
         new_coap = partial(
             new_coap_layer,
             block_size=self._block_size,
-            token_prefix_bytes=_IZUMA_TOKEN_PREFIX_BYTES if self._model.izuma else _TOKEN_PREFIX_BYTES,
+            token_prefix_bytes=self._model.token_bytes - _TOKEN_COUNTER_BYTES,
         )
         return await DeviceConnection.open(target.hostname or "", port, association, new_coap, new_session)
 

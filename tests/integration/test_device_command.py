@@ -164,6 +164,53 @@ def test_smallest_blocks_carry_the_credentials_as_well(device: Bundled) -> None:
     assert steps(device.run("--block-size", "16")) == STEPS
 
 
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (
+            ("--lwm2m", "1.0"),
+            ["Request", "Delete /0", "Discover /", "Write /0/1", "Write /1/0", "Write /0/0/0", "Finish"],
+        ),
+        (
+            ("--lwm2m", "1.1", "--content-format", "110", "--bootstrap-instance", "1"),
+            ["Request", "Delete /0", "Discover /", "Write /0/0", "Write /1/0", "Write /0/1/0", "Finish"],
+        ),
+        (
+            ("--lwm2m", "1.2", "--no-discover", "--bootstrap-instance", "1"),
+            ["Request", "Delete /0", "Write /0/0", "Write /1/0", "Write /0/1", "Finish"],
+        ),
+        (("--lwm2m", "1.2", "--pack"), ["Pack-Request"]),
+    ],
+)
+def test_device_may_be_a_client_by_the_book(
+    device: Bundled, flags: tuple[str, ...], names: list[str]
+) -> None:
+    device.enroll()
+    lines = device.run(*flags)
+    taken = [step.removeprefix("Bootstrap-").rpartition(" ")[0] for step in steps(lines)]
+    assert taken == names
+    assert lines[-1].startswith(f"registered at /rd/{device.owner.id}/")
+    shown = device.owner.device(device.name)
+    assert shown is not None
+    assert shown.lwm2m_version == flags[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--pack",), "needs --lwm2m"),
+        (("--lwm2m", "1.1", "--pack"), "a Bootstrap-Pack needs LwM2M 1.2"),
+        (("--lwm2m", "1.0", "--content-format", "112"), "LwM2M 1.0 knows no preferred content format"),
+        (("--lwm2m", "1.1", "--content-format", "11544"), "this client does not take content format 11544"),
+        (("--lwm2m", "1.2", "--pack", "--content-format", "99"), "a Bootstrap-Pack cannot be TLV"),
+    ],
+)
+def test_client_that_cannot_be_is_wrong_usage(device: Bundled, flags: tuple[str, ...], text: str) -> None:
+    done = device.finished(*flags)
+    assert done.returncode == 2
+    assert text in done.stderr
+
+
 def test_released_device_bootstraps_again_and_needs_a_factory_reset_for_its_next_owner(
     device: Bundled, instance: Instance
 ) -> None:

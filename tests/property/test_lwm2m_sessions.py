@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from ftc_core.coap.events import FailureCause
 from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
 from ftc_core.device.effects import Ignore, RespondSeparately
+from ftc_core.device.model import IZUMA, VERSION_1_2, ClientModel
 from ftc_core.device.registration import RegistrationClient
 from ftc_core.errors import FtcError, Reason
 from ftc_core.lwm2m import content
 from ftc_core.lwm2m.bootstrap import BootstrapSession, BootstrapState, Claim, Completed, Failed, Superseded
+from ftc_core.lwm2m.discovery import VERSION_1_1
 from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
 from ftc_core.lwm2m.messages import request, response
 from ftc_core.lwm2m.objects import SecurityInstance
@@ -68,10 +70,32 @@ REQUESTS = st.builds(
     st.sampled_from([None, 0, 99, 11542]),
     PAYLOADS,
 )
-BOOTSTRAP_REQUESTS = st.sampled_from(
-    [("ep=dev-1",), ("ep=dev-1", "pct=99"), ("ep=dev-1", f"aid={ACCOUNT}")]
-).map(lambda query: request(Code.POST, ("bs",), query=query))
-ANSWERS = st.builds(
+
+
+def with_token(message: Message, token: bytes) -> Message:
+    message.token = token
+    return message
+
+
+BOOTSTRAP_REQUESTS = st.builds(
+    with_token,
+    st.sampled_from(
+        [("ep=dev-1",), ("ep=dev-1", "pct=99"), ("ep=dev-1", "pct=112"), ("ep=dev-1", f"aid={ACCOUNT}")]
+    ).map(lambda query: request(Code.POST, ("bs",), query=query))
+    | st.sampled_from([None, 110, 112, 11544, 60]).map(
+        lambda accept: request(Code.GET, ("bspack",), query=("ep=dev-1", "acc=/0/1"), accept=accept)
+    ),
+    st.sampled_from([bytes(4), bytes(8)]),
+)
+LINKS = st.sampled_from(
+    [
+        b"</0/0>",
+        b'lwm2m="1.0",</0/0>,</0/1>;ssid=1,</1/0>;ssid=1',
+        b"</>;lwm2m=1.1,</0/1>,</0/2>;ssid=2,</1/0>,</1/1>",
+        b"</0/0>,</0/1>",
+    ]
+).map(lambda links: response(Code.CONTENT, content_format=40, payload=links))
+ANSWERS = LINKS | st.builds(
     lambda code, payload: response(code, payload=payload),
     st.sampled_from([Code.CHANGED, Code.CHANGED, Code.DELETED, Code.DELETED, Code.CREATED, Code.BAD_REQUEST]),
     st.binary(max_size=8),
@@ -90,6 +114,8 @@ class BootstrapEdge:
         self.in_flight: set[int] = set()
         self.claims = 0
         self.granted = False
+        self.packed = 0
+        """The exchange of the newest pack."""
         self.open: set[int] = set()
         """Requests of the device that were neither answered nor cancelled."""
 
@@ -105,7 +131,11 @@ class BootstrapEdge:
                 case Respond():
                     assert effect.exchange in self.open, "answered twice"
                     self.open.remove(effect.exchange)
-                    effect.message.payload.decode()
+                    if effect.message.code == Code.CONTENT:
+                        assert self.granted, "a pack before the claim was granted"
+                        self.packed = effect.exchange
+                    else:
+                        effect.message.payload.decode()
                 case Cancel():
                     assert effect.exchange in self.in_flight | self.open
                     self.in_flight.discard(effect.exchange)
@@ -148,6 +178,9 @@ class BootstrapEdge:
             self.session.response_received(exchange, message, self.now)
             self.session.exchange_failed(exchange, FailureCause.RESET, self.now)
 
+    def fetch(self) -> None:
+        self.session.response_out(self.packed, self.now)
+
     def wait(self, seconds: float) -> None:
         self.now += seconds
         self.session.handle_timer(self.now)
@@ -172,7 +205,9 @@ INPUTS = st.one_of(
     does(BootstrapEdge.answer, ANSWERS),
     does(BootstrapEdge.break_off, st.sampled_from(FailureCause)),
     does(BootstrapEdge.stray, EXCHANGES, ANSWERS),
-    does(BootstrapEdge.wait, st.floats(0, 80)),
+    does(BootstrapEdge.answer, LINKS),
+    does(BootstrapEdge.fetch),
+    does(BootstrapEdge.wait, st.floats(0, 80) | st.floats(0, 2)),
     does(BootstrapEdge.lose),
 )
 
@@ -218,9 +253,19 @@ CLIENT_INPUTS = st.one_of(
 )
 
 
-@given(st.booleans(), st.lists(CLIENT_INPUTS, max_size=20))
+MODELS = st.sampled_from(
+    [
+        IZUMA,
+        ClientModel(),
+        ClientModel(version=VERSION_1_1, content_format=112),
+        ClientModel(version=VERSION_1_2, packs=True),
+    ]
+)
+
+
+@given(MODELS, st.booleans(), st.lists(CLIENT_INPUTS, max_size=20))
 def test_the_bootstrap_client_ends_once_at_most_whatever_the_server_sends(
-    granted: bool, inputs: list[tuple[Any, ...]]
+    model: ClientModel, granted: bool, inputs: list[tuple[Any, ...]]
 ) -> None:
     own = SecurityInstance(
         server_uri="coaps://b",
@@ -230,7 +275,7 @@ def test_the_bootstrap_client_ends_once_at_most_whatever_the_server_sends(
         server_public_key=b"a",
         secret_key=b"k",
     )
-    client = BootstrapClient("dev-1", own)
+    client = BootstrapClient("dev-1", own, model=model)
     client.start(0.0)
     client.request_sent(1, 1)
     if granted:

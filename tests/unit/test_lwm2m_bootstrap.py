@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import count
 
 import pytest
 from aiocoap.message import Message
@@ -15,9 +14,7 @@ from ftc_core.limits import BOOTSTRAP_SESSION_TIMEOUT_S
 from ftc_core.lwm2m import content
 from ftc_core.lwm2m.bootstrap import (
     TRANSITIONS,
-    BootstrapEffect,
     BootstrapInput,
-    BootstrapSession,
     BootstrapState,
     Claim,
     Completed,
@@ -25,28 +22,11 @@ from ftc_core.lwm2m.bootstrap import (
     Superseded,
 )
 from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
-from ftc_core.lwm2m.messages import dotted, request, response
+from ftc_core.lwm2m.messages import dotted, response
 from ftc_core.lwm2m.objects import SecurityInstance, ServerInstance
 from ftc_core.lwm2m.request import BootstrapRequest, Dialect
-from ftc_core.lwm2m.sequence import BootstrapGrant
 from ftc_core.lwm2m.values import Value
-
-GRANT = BootstrapGrant(
-    account_id="a" * 32,
-    device_id="d" * 32,
-    endpoint_name="dev-1",
-    lwm2m_uri="coaps://[2001:db8::1]:5684",
-    lwm2m_server_certificate=b"lwm2m ca",
-    lwm2m_end_entity_certificate=b"lwm2m server",
-    client_certificate=b"client certificate",
-    client_key=b"client key",
-    bootstrap_uri="coaps://bootstrap.example:5784",
-    bootstrap_server_certificate=b"bootstrap ca",
-    device_certificate=b"device certificate",
-    short_server_id=7,
-    lifetime=3600,
-    binding="UQ",
-)
+from tests.bootstrap_edge import GRANT, Edge
 
 STEPS = (
     "Bootstrap-Delete /0",
@@ -58,57 +38,8 @@ STEPS = (
 GOOD_ANSWERS = (Code.DELETED, Code.CHANGED, Code.CHANGED, Code.CHANGED, Code.CHANGED)
 
 
-class Edge:
-    """Performs a session's effects as an endpoint does, and remembers them."""
-
-    def __init__(self) -> None:
-        self.session = BootstrapSession()
-        self.now = 100.0
-        self.numbers = count(1)
-        self.in_flight: dict[int, Message] = {}
-        self.answered: dict[int, Message] = {}
-        self.effects: list[BootstrapEffect] = []
-        self.token = bytes(4)
-        """Of the device's requests; Izuma's family has four bytes."""
-        self.accept: int | None = None
-
-    def settle(self) -> list[BootstrapEffect]:
-        """Perform what is due and return it."""
-        performed: list[BootstrapEffect] = []
-        while (effect := self.session.next_effect()) is not None:
-            performed.append(effect)
-            if isinstance(effect, SendRequest):
-                exchange = next(self.numbers)
-                self.in_flight[exchange] = effect.message
-                self.session.request_sent(effect.label, exchange)
-            elif isinstance(effect, Respond):
-                assert effect.exchange not in self.answered
-                self.answered[effect.exchange] = effect.message
-            elif isinstance(effect, Cancel):
-                self.in_flight.pop(effect.exchange, None)
-        self.effects += performed
-        return performed
-
-    def ask(self, *query: str, path: tuple[str, ...] = ("bs",), code: Code = Code.POST) -> int:
-        """The device sends a request."""
-        exchange = next(self.numbers)
-        message = request(code, path, query=query or ("ep=dev-1",), accept=self.accept)
-        message.token = self.token
-        self.session.request_received(exchange, message, self.now)
-        return exchange
-
-    def grant(self, grant: BootstrapGrant = GRANT) -> list[BootstrapEffect]:
-        self.now += 1.0
-        self.session.claim_granted(grant, self.now)
-        return self.settle()
-
-    def answer(self, code: Code, payload: bytes = b"") -> list[BootstrapEffect]:
-        """The device answers the one request in flight."""
-        ((exchange, _),) = self.in_flight.items()
-        del self.in_flight[exchange]
-        self.now += 1.0
-        self.session.response_received(exchange, response(code, payload=payload), self.now)
-        return self.settle()
+class Sequence(Edge):
+    """An edge that knows the whole sequence."""
 
     def advance_to(self, step: int) -> None:
         """Bring the session to where step number `step` awaits its answer."""
@@ -120,20 +51,20 @@ class Edge:
 
 
 @pytest.fixture
-def edge() -> Edge:
-    return Edge()
+def edge() -> Sequence:
+    return Sequence()
 
 
 # --- the sequence ------------------------------------------------------------------------------------
 
 
-def test_nothing_is_sent_before_the_claim_is_granted(edge: Edge) -> None:
+def test_nothing_is_sent_before_the_claim_is_granted(edge: Sequence) -> None:
     edge.ask("ep=dev-1", "pct=99")
     asked = BootstrapRequest(endpoint_name="dev-1", content_format=99, dialect=Dialect.LWM2M_1_1)
     assert edge.settle() == [Claim(asked)]
 
 
-def test_the_answer_goes_before_the_first_write(edge: Edge) -> None:
+def test_the_answer_goes_before_the_first_write(edge: Sequence) -> None:
     asked = edge.ask()
     edge.settle()
     respond, send = edge.grant()
@@ -143,7 +74,7 @@ def test_the_answer_goes_before_the_first_write(edge: Edge) -> None:
     assert isinstance(send, SendRequest)
 
 
-def test_the_sequence_is_delete_three_writes_and_finish_one_at_a_time(edge: Edge) -> None:
+def test_the_sequence_is_delete_three_writes_and_finish_one_at_a_time(edge: Sequence) -> None:
     edge.advance_to(0)
     seen = []
     for code in GOOD_ANSWERS:
@@ -164,7 +95,7 @@ def test_the_sequence_is_delete_three_writes_and_finish_one_at_a_time(edge: Edge
     assert edge.session.get_timer() is None
 
 
-def write_of(edge: Edge) -> tuple[Message, dict[int, Value]]:
+def write_of(edge: Sequence) -> tuple[Message, dict[int, Value]]:
     """The write in flight, and its values by resource."""
     ((_, message),) = edge.in_flight.items()
     path = tuple(map(int, message.opt.uri_path))
@@ -172,7 +103,7 @@ def write_of(edge: Edge) -> tuple[Message, dict[int, Value]]:
     return message, {place[2]: value for place, value in values.items()}
 
 
-def test_the_lwm2m_account_is_written_whole(edge: Edge) -> None:
+def test_the_lwm2m_account_is_written_whole(edge: Sequence) -> None:
     edge.advance_to(1)
     message, resources = write_of(edge)
     assert message.opt.content_format == 11542
@@ -187,7 +118,7 @@ def test_the_lwm2m_account_is_written_whole(edge: Edge) -> None:
     )
 
 
-def test_the_server_object_has_the_terms_of_the_registration(edge: Edge) -> None:
+def test_the_server_object_has_the_terms_of_the_registration(edge: Sequence) -> None:
     edge.advance_to(2)
     _, resources = write_of(edge)
     assert ServerInstance().written(resources) == ServerInstance(
@@ -195,7 +126,7 @@ def test_the_server_object_has_the_terms_of_the_registration(edge: Edge) -> None
     )
 
 
-def test_the_bootstrap_account_gets_aid_and_keeps_the_devices_key(edge: Edge) -> None:
+def test_the_bootstrap_account_gets_aid_and_keeps_the_devices_key(edge: Sequence) -> None:
     edge.advance_to(3)
     _, resources = write_of(edge)
     assert SecurityInstance().written(resources) == SecurityInstance(
@@ -208,7 +139,7 @@ def test_the_bootstrap_account_gets_aid_and_keeps_the_devices_key(edge: Edge) ->
     assert 5 not in resources
 
 
-def test_a_device_with_a_chain_keeps_its_certificate_too(edge: Edge) -> None:
+def test_a_device_with_a_chain_keeps_its_certificate_too(edge: Sequence) -> None:
     edge.ask()
     edge.settle()
     edge.grant(replace(GRANT, device_certificate=None))
@@ -218,7 +149,7 @@ def test_a_device_with_a_chain_keeps_its_certificate_too(edge: Edge) -> None:
     assert list(resources) == [0, 1, 2, 4]
 
 
-def test_writes_have_the_content_format_that_the_device_prefers(edge: Edge) -> None:
+def test_writes_have_the_content_format_that_the_device_prefers(edge: Sequence) -> None:
     edge.ask("ep=dev-1", "pct=99")
     edge.settle()
     edge.grant()
@@ -228,7 +159,7 @@ def test_writes_have_the_content_format_that_the_device_prefers(edge: Edge) -> N
     assert message.opt.content_format == 99
 
 
-def test_every_step_is_on_the_timeline_with_its_times_and_code(edge: Edge) -> None:
+def test_every_step_is_on_the_timeline_with_its_times_and_code(edge: Sequence) -> None:
     edge.advance_to(5)
     completed = edge.effects[-1]
     assert isinstance(completed, Completed)
@@ -240,14 +171,14 @@ def test_every_step_is_on_the_timeline_with_its_times_and_code(edge: Edge) -> No
 
 
 @pytest.mark.parametrize("code", [Code.NOT_FOUND, Code.METHOD_NOT_ALLOWED])
-def test_a_delete_that_the_device_does_not_know_does_no_harm(edge: Edge, code: Code) -> None:
+def test_a_delete_that_the_device_does_not_know_does_no_harm(edge: Sequence, code: Code) -> None:
     edge.advance_to(0)
     edge.answer(code)
     assert edge.session.state is BootstrapState.WRITING_LWM2M_SECURITY
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_write_may_also_be_answered_with_2_01(edge: Edge, step: int) -> None:
+def test_a_write_may_also_be_answered_with_2_01(edge: Sequence, step: int) -> None:
     edge.advance_to(step)
     edge.answer(Code.CREATED)
     assert not isinstance(edge.effects[-1], Failed)
@@ -271,7 +202,7 @@ def test_a_write_may_also_be_answered_with_2_01(edge: Edge, step: int) -> None:
     ],
 )
 def test_a_refused_claim_is_told_and_nothing_is_written(
-    edge: Edge, reason: Reason, code: Code, payload: bytes
+    edge: Sequence, reason: Reason, code: Code, payload: bytes
 ) -> None:
     asked = edge.ask()
     edge.settle()
@@ -286,7 +217,7 @@ def test_a_refused_claim_is_told_and_nothing_is_written(
     assert edge.in_flight == {}
 
 
-def test_details_of_our_own_failures_are_not_told_to_the_device(edge: Edge) -> None:
+def test_details_of_our_own_failures_are_not_told_to_the_device(edge: Sequence) -> None:
     edge.ask()
     edge.settle()
     edge.session.claim_refused(FtcError(Reason.INTERNAL_1, "/var/lib/ftc: no such file"), 101.0)
@@ -297,7 +228,7 @@ def test_details_of_our_own_failures_are_not_told_to_the_device(edge: Edge) -> N
     assert failed.error.message == "/var/lib/ftc: no such file"
 
 
-def test_overload_says_when_to_come_back(edge: Edge) -> None:
+def test_overload_says_when_to_come_back(edge: Sequence) -> None:
     asked = edge.ask()
     edge.settle()
     edge.session.claim_refused(FtcError(Reason.OVERLOADED, retry_after_s=12.5), 101.0)
@@ -307,7 +238,7 @@ def test_overload_says_when_to_come_back(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize("step", range(5))
-def test_a_step_that_the_device_rejects_ends_it_as_internal_8(edge: Edge, step: int) -> None:
+def test_a_step_that_the_device_rejects_ends_it_as_internal_8(edge: Sequence, step: int) -> None:
     edge.advance_to(step)
     (failed,) = edge.answer(Code.BAD_REQUEST, b"BS FIN fails :\x00Invalid security object")
     assert isinstance(failed, Failed)
@@ -322,14 +253,14 @@ def test_a_step_that_the_device_rejects_ends_it_as_internal_8(edge: Edge, step: 
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
-def test_what_a_delete_may_answer_a_write_may_not(edge: Edge, step: int) -> None:
+def test_what_a_delete_may_answer_a_write_may_not(edge: Sequence, step: int) -> None:
     edge.advance_to(step)
     (failed,) = edge.answer(Code.NOT_FOUND)
     assert isinstance(failed, Failed)
     assert failed.error.reason is Reason.INTERNAL_8
 
 
-def test_finish_must_be_answered_with_2_04(edge: Edge) -> None:
+def test_finish_must_be_answered_with_2_04(edge: Sequence) -> None:
     edge.advance_to(4)
     (failed,) = edge.answer(Code.CREATED)
     assert isinstance(failed, Failed)
@@ -344,7 +275,9 @@ def test_finish_must_be_answered_with_2_04(edge: Edge) -> None:
         (FailureCause.TRANSFER_BROKEN, Reason.INTERNAL_8),
     ],
 )
-def test_a_step_without_an_answer_ends_it(edge: Edge, step: int, cause: FailureCause, reason: Reason) -> None:
+def test_a_step_without_an_answer_ends_it(
+    edge: Sequence, step: int, cause: FailureCause, reason: Reason
+) -> None:
     edge.advance_to(step)
     ((exchange, _),) = edge.in_flight.items()
     edge.session.exchange_failed(exchange, cause, edge.now + 93.0)
@@ -356,7 +289,7 @@ def test_a_step_without_an_answer_ends_it(edge: Edge, step: int, cause: FailureC
 
 
 @pytest.mark.parametrize("step", range(5))
-def test_a_bootstrap_that_takes_too_long_is_cancelled(edge: Edge, step: int) -> None:
+def test_a_bootstrap_that_takes_too_long_is_cancelled(edge: Sequence, step: int) -> None:
     edge.advance_to(step)
     deadline = edge.session.get_timer()
     assert deadline == 100.0 + BOOTSTRAP_SESSION_TIMEOUT_S
@@ -371,7 +304,7 @@ def test_a_bootstrap_that_takes_too_long_is_cancelled(edge: Edge, step: int) -> 
     assert edge.session.get_timer() is None
 
 
-def test_a_claim_that_takes_too_long_is_answered(edge: Edge) -> None:
+def test_a_claim_that_takes_too_long_is_answered(edge: Sequence) -> None:
     asked = edge.ask()
     edge.settle()
     edge.session.handle_timer(100.0 + BOOTSTRAP_SESSION_TIMEOUT_S)
@@ -382,7 +315,7 @@ def test_a_claim_that_takes_too_long_is_answered(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize("step", range(5))
-def test_a_lost_association_ends_it_without_a_word(edge: Edge, step: int) -> None:
+def test_a_lost_association_ends_it_without_a_word(edge: Sequence, step: int) -> None:
     edge.advance_to(step)
     edge.session.association_closed(200.0)
     (failed,) = edge.settle()
@@ -390,7 +323,7 @@ def test_a_lost_association_ends_it_without_a_word(edge: Edge, step: int) -> Non
     assert failed.error.reason is Reason.INTERNAL_7
 
 
-def test_losing_the_association_while_claiming_answers_nobody(edge: Edge) -> None:
+def test_losing_the_association_while_claiming_answers_nobody(edge: Sequence) -> None:
     edge.ask()
     edge.settle()
     edge.session.association_closed(101.0)
@@ -398,7 +331,7 @@ def test_losing_the_association_while_claiming_answers_nobody(edge: Edge) -> Non
     assert isinstance(failed, Failed)
 
 
-def test_losing_an_association_with_nothing_under_way_is_no_failure(edge: Edge) -> None:
+def test_losing_an_association_with_nothing_under_way_is_no_failure(edge: Sequence) -> None:
     edge.session.association_closed(1.0)
     assert edge.settle() == []
     edge.advance_to(5)
@@ -406,10 +339,10 @@ def test_losing_an_association_with_nothing_under_way_is_no_failure(edge: Edge) 
     assert edge.settle() == []
 
 
-def test_the_private_key_is_dropped_at_the_end(edge: Edge) -> None:
+def test_the_private_key_is_dropped_at_the_end(edge: Sequence) -> None:
     edge.advance_to(5)
     assert edge.session._grant is None
-    again = Edge()
+    again = Sequence()
     again.advance_to(2)
     again.answer(Code.BAD_REQUEST)
     assert again.session._grant is None
@@ -419,7 +352,7 @@ def test_the_private_key_is_dropped_at_the_end(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize("step", range(5))
-def test_a_malformed_request_in_the_middle_is_answered_and_changes_nothing(edge: Edge, step: int) -> None:
+def test_a_malformed_request_in_the_middle_is_answered_and_changes_nothing(edge: Sequence, step: int) -> None:
     edge.advance_to(step)
     state, in_flight = edge.session.state, dict(edge.in_flight)
     wrong = [edge.ask("aid=x"), edge.ask(path=("x",)), edge.ask(code=Code.GET)]
@@ -433,7 +366,7 @@ def test_a_malformed_request_in_the_middle_is_answered_and_changes_nothing(edge:
 
 
 @pytest.mark.parametrize("step", range(5))
-def test_a_new_bootstrap_request_replaces_the_running_sequence(edge: Edge, step: int) -> None:
+def test_a_new_bootstrap_request_replaces_the_running_sequence(edge: Sequence, step: int) -> None:
     edge.advance_to(step)
     ((old, _),) = edge.in_flight.items()
     edge.ask("ep=dev-1", f"aid={'a' * 32}")
@@ -454,7 +387,7 @@ def test_a_new_bootstrap_request_replaces_the_running_sequence(edge: Edge, step:
     assert len(completed.steps) == 6
 
 
-def test_the_same_request_again_shares_the_claim_under_way(edge: Edge) -> None:
+def test_the_same_request_again_shares_the_claim_under_way(edge: Sequence) -> None:
     first = edge.ask()
     edge.settle()
     second = edge.ask()
@@ -464,7 +397,7 @@ def test_the_same_request_again_shares_the_claim_under_way(edge: Edge) -> None:
     assert edge.answered[second].code == Code.CHANGED
 
 
-def test_another_request_is_claimed_after_the_one_under_way(edge: Edge) -> None:
+def test_another_request_is_claimed_after_the_one_under_way(edge: Sequence) -> None:
     edge.ask("ep=dev-1")
     edge.settle()
     newest = edge.ask("ep=dev-1", f"aid={'a' * 32}")
@@ -476,7 +409,7 @@ def test_another_request_is_claimed_after_the_one_under_way(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize("step", [2, 5])
-def test_a_device_may_begin_again_on_the_same_association_after_an_end(edge: Edge, step: int) -> None:
+def test_a_device_may_begin_again_on_the_same_association_after_an_end(edge: Sequence, step: int) -> None:
     edge.advance_to(step)
     if step < 5:
         edge.answer(Code.BAD_REQUEST)
@@ -488,7 +421,7 @@ def test_a_device_may_begin_again_on_the_same_association_after_an_end(edge: Edg
     assert isinstance(edge.effects[-1], Completed)
 
 
-def test_a_claim_decided_out_of_turn_is_ignored(edge: Edge) -> None:
+def test_a_claim_decided_out_of_turn_is_ignored(edge: Sequence) -> None:
     edge.session.claim_granted(GRANT, 1.0)
     edge.session.claim_refused(FtcError(Reason.INTERNAL_1), 1.0)
     assert edge.settle() == []
@@ -497,7 +430,7 @@ def test_a_claim_decided_out_of_turn_is_ignored(edge: Edge) -> None:
     assert edge.settle() == []
 
 
-def test_a_request_that_was_sent_too_late_is_cancelled(edge: Edge) -> None:
+def test_a_request_that_was_sent_too_late_is_cancelled(edge: Sequence) -> None:
     edge.ask()
     edge.settle()
     edge.session.claim_granted(GRANT, 101.0)
@@ -509,7 +442,7 @@ def test_a_request_that_was_sent_too_late_is_cancelled(edge: Edge) -> None:
     assert Cancel(77) in edge.settle()
 
 
-def test_an_old_label_does_not_stand_for_the_request_in_flight(edge: Edge) -> None:
+def test_an_old_label_does_not_stand_for_the_request_in_flight(edge: Sequence) -> None:
     edge.ask()
     edge.settle()
     edge.session.claim_granted(GRANT, 101.0)
