@@ -10,7 +10,7 @@ from typing import NoReturn
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from ftc_core.application.bulk import BulkJobs
 from ftc_core.application.bulk_input import BulkInputs
@@ -40,6 +40,7 @@ from ftc_grpc.listener import Listener, ServerTls
 from ftc_grpc.mutual_tls import MutualTls
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.periodic import repeat_forever
+from ftc_grpc.reflection import add_reflection
 from ftc_grpc.running_calls import RunningCalls
 from ftc_grpc.services.accounts import AccountService
 from ftc_grpc.services.channelz import ChannelzService
@@ -178,6 +179,4 @@ class ApiServer:
             operations_pb2_grpc.add_OperationsServicer_to_server(operations, server)
             health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
             channelz_pb2_grpc.add_ChannelzServicer_to_server(ChannelzService(), server)
-            reflection.enable_server_reflection(
-                [service.full_name for service in (*_API, *_STANDARD)], server
-            )
+            add_reflection([service.full_name for service in (*_API, *_STANDARD)], server)

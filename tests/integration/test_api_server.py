@@ -116,8 +116,14 @@ def test_reflection_describes_every_service_without_a_key(channel: grpc.Channel)
 
     listed = reflection.get_services()
     assert {*SERVICES, "grpc.health.v1.Health"} <= set(listed)
-    file = reflection.FindFileContainingSymbol("ftc.v1.AccountService")
-    assert file.name == "ftc/v1/account_service.proto"
+    for symbol in ("ftc.v1.AccountService", "ftc.v1.AccountService.GetAccount", "ftc.v1.GetAccountRequest"):
+        assert reflection.FindFileContainingSymbol(symbol).name == "ftc/v1/account_service.proto"
+
+
+@pytest.mark.parametrize("symbol", ["ftc.v1.AccountService.Get", "ftc.v1.Nothing.Get", "Get", "."])
+def test_reflection_of_what_there_is_not_is_not_found(channel: grpc.Channel, symbol: str) -> None:
+    with pytest.raises(KeyError):
+        ProtoReflectionDescriptorDatabase(channel).FindFileContainingSymbol(symbol)
 
 
 def test_message_above_the_limit_is_refused(api: TestApi, channel: grpc.Channel) -> None:
