@@ -52,6 +52,9 @@ def test_commands_of_the_guide_do_what_they_say(tmp_path: Path) -> None:
 
     assert '"deviceQuota": 3000' in output
     assert '"description": "Line 4"' in output
+    assert re.search(r"operations/[0-9a-f]{32}: 20 rows, 0 failed", output), (
+        "the file that is taken off the list"
+    )
     assert "is deleted, and its API keys with it" in output
     assert (tmp_path / "acme.key").stat().st_mode & 0o777 == 0o600
     copied = tmp_path / "ftc-data.backup" / "operator.key"

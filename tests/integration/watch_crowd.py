@@ -1,7 +1,8 @@
-"""A process with many watch streams: `python -m tests.integration.watch_crowd ENDPOINT CONNECTIONS EACH`.
+"""A process with many watch streams: `python -m tests.integration.watch_crowd ENDPOINT CONNECTIONS EACH [S]`.
 
 The API key is in FTC_API_KEY, the CA comes on standard input. Says `ready` once all streams have begun; then
-waits for an event on each, and says the set of their revisions.
+waits for an event on each, and says the set of their revisions, and how many progress marks came before, of
+which one is due after S seconds of silence.
 """
 
 from __future__ import annotations
@@ -21,11 +22,18 @@ from ftc_grpc._gen.ftc.v1.watch_pb2 import WatchDeviceEnrollmentsRequest, WatchD
 Stream = AsyncIterator[WatchDeviceEnrollmentsResponse]
 
 
-async def first_revision(stream: Stream) -> int:
-    return (await anext(stream)).events[0].revision
+async def first_event(stream: Stream) -> tuple[int, int]:
+    """Its revision, and the marks before it."""
+    marks = 0
+    while not (response := await anext(stream)).events:
+        marks += 1
+    return response.events[0].revision, marks
 
 
-async def main(endpoint: str, ca_pem: bytes, connections: int, each: int) -> None:
+async def main(endpoint: str, ca_pem: bytes, connections: int, each: int, progress_s: int | None) -> None:
+    request = WatchDeviceEnrollmentsRequest()
+    if progress_s is not None:
+        request.progress_interval.FromSeconds(progress_s)
     credentials = grpc.composite_channel_credentials(
         grpc.ssl_channel_credentials(ca_pem), grpc.access_token_call_credentials(os.environ["FTC_API_KEY"])
     )
@@ -35,18 +43,28 @@ async def main(endpoint: str, ca_pem: bytes, connections: int, each: int) -> Non
         options = [("grpc.use_local_subchannel_pool", 1)]
         channel = aio.secure_channel(endpoint, credentials, options=options)
         stub = DeviceEnrollmentServiceStub(channel)  # type: ignore[arg-type] # the stubs know sync ones only
-        calls = [stub.WatchDeviceEnrollments(WatchDeviceEnrollmentsRequest()) for _ in range(each)]
+        calls = [stub.WatchDeviceEnrollments(request) for _ in range(each)]
         begun = [cast("Stream", aiter(call)) for call in calls]  # type: ignore[call-overload]
         # One connection after the other: gRPC cancels calls of a burst when 1,000 wait to be accepted.
         await asyncio.gather(*map(anext, begun))
         channels.append(channel)
         streams += begun
     os.write(1, b"ready\n")
-    revisions = set(await asyncio.gather(*map(first_revision, streams)))
-    os.write(1, f"{revisions}\n".encode())
+    seen = await asyncio.gather(*map(first_event, streams))
+    revisions = {revision for revision, _ in seen}
+    os.write(1, f"{revisions}\n{sum(marks for _, marks in seen)}\n".encode())
     for channel in channels:
         await channel.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.stdin.buffer.read(), int(sys.argv[2]), int(sys.argv[3])))
+    _, where, connections, each, *progress = sys.argv
+    asyncio.run(
+        main(
+            where,
+            sys.stdin.buffer.read(),
+            int(connections),
+            int(each),
+            int(progress[0]) if progress else None,
+        )
+    )
