@@ -24,18 +24,22 @@ BAD_CERTIFICATE = 42
 CERTIFICATE_EXPIRED = 45
 UNKNOWN_CA = 48
 
-_CIPHER = re.compile(r"^New, TLSv1\.2, Cipher is (\S+)$", re.MULTILINE)
+_CIPHER = re.compile(r"^(New|Reused), TLSv1\.2, Cipher is (\S+)$", re.MULTILINE)
 _ALERT = re.compile(r"SSL alert number (\d+)")
 _SECONDS = 20
 
 
 @dataclass(frozen=True)
 class Handshake:
-    """How a handshake ended: with a `cipher`, or with the `alert` that the server sent."""
+    """How a handshake ended: with a `cipher`, or with the `alert` that the server sent.
+
+    `resumed`: it was an abbreviated one.
+    """
 
     cipher: str | None
     alert: int | None
     server_verified: bool
+    resumed: bool
     log: str
 
 
@@ -70,9 +74,10 @@ def handshake(
     # s_client names the suite of a handshake that failed later, too; only its exit code tells them apart.
     completed = done.returncode == 0 and agreed is not None
     return Handshake(
-        cipher=agreed[1] if agreed and completed else None,
+        cipher=agreed[2] if agreed and completed else None,
         alert=int(alert[1]) if alert else None,
         server_verified=completed and "Verify return code: 0 (ok)" in done.stdout,
+        resumed=completed and agreed is not None and agreed[1] == "Reused",
         log=done.stdout,
     )
 

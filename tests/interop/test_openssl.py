@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 from pathlib import Path
 
@@ -123,3 +124,57 @@ def test_suite_that_we_do_not_offer_fails(instance: Instance, device: Device) ->
     done = knock(instance, device.credential, "ECDHE-ECDSA-AES256-SHA")
 
     assert (done.cipher, done.alert) == (None, HANDSHAKE_FAILURE), done.log
+
+
+@pytest.mark.parametrize("mtu", [300, 548, 1_232])
+def test_handshake_completes_in_datagrams_of_any_mtu(
+    instance: Instance, owner: Account, device: Device, mtu: int
+) -> None:
+    done = knock(instance, device.credential, CCM_8, "-mtu", str(mtu))
+
+    assert done.cipher == CCM_8, done.log
+
+
+@pytest.mark.parametrize("length", [512, 1_024])
+def test_maximum_fragment_length_is_negotiated(
+    instance: Instance, owner: Account, device: Device, length: int
+) -> None:
+    """RFC 6066 §4, which small devices ask for."""
+    done = knock(instance, device.credential, CCM_8, "-maxfraglen", str(length))
+
+    assert done.cipher == CCM_8, done.log
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+def test_session_is_resumed_by_ticket_from_the_same_port(
+    instance: Instance, owner: Account, device: Device, tmp_path: Path, cipher: str
+) -> None:
+    """Which the kernel gives to the same of the two workers, whose keys the ticket's are."""
+    session, port = str(tmp_path / "session.pem"), f"127.0.0.1:{free_port()}"
+    first = knock(instance, device.credential, cipher, "-bind", port, "-sess_out", session)
+    assert first.cipher == cipher, first.log
+    assert not first.resumed
+
+    again = knock(instance, device.credential, cipher, "-bind", port, "-sess_in", session)
+    assert again.resumed, again.log
+    assert again.cipher == cipher
+
+
+def test_ticket_is_no_obstacle_on_the_other_worker(
+    instance: Instance, owner: Account, device: Device, tmp_path: Path
+) -> None:
+    """From ports of the kernel's choice, some of eight meet the worker that gave the ticket, some not."""
+    session = str(tmp_path / "session.pem")
+    assert knock(instance, device.credential, CCM_8, "-sess_out", session).cipher == CCM_8
+
+    again = [knock(instance, device.credential, CCM_8, "-sess_in", session) for _ in range(8)]
+
+    assert [one.cipher for one in again] == [CCM_8] * 8
+
+
+def free_port() -> int:
+    """One that nobody had a moment ago."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
