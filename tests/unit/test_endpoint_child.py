@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ftc_core.client_identity import ClientIdentity
 from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_spec, failure
 from ftc_core.errors import Reason
 from ftc_core.listen import ListenAddress
@@ -21,6 +22,9 @@ SETTINGS = Settings(
     bootstrap_listen=(ListenAddress("*", 5784), ListenAddress("::1", 1)),
     lwm2m_listen=(ListenAddress("127.0.0.1", 0),),
     grpc_listen=ListenAddress("127.0.0.1", 6),
+    mtls_listen=ListenAddress("127.0.0.1", 7),
+    mtls_client_ca=Path("/somewhere/ca.pem"),
+    mtls_identities=(ClientIdentity(uri="spiffe://example/ci", role="ADMIN", account="a" * 32),),
     metrics_listen=ListenAddress("127.0.0.1", 1),
     public_host="onboarding.example",
     bootstrap_uri="coaps://onboarding.example:5784",
@@ -34,6 +38,10 @@ SETTINGS = Settings(
     short_server_id=99,
     dtls_mtu=548,
     resumption_lifetime_s=3_600,
+    enrollment_ttl_s=60,
+    enrollment_expiry_notice_s=30,
+    operations_max=5,
+    operation_retention_days=1,
     shutdown_grace_s=0.5,
     commit_batch=10,
 )
@@ -41,6 +49,7 @@ SETTINGS = Settings(
 # What follows `run_child` here is all that these children do; the rest is the code under test.
 CHILD = """
 import sys
+from ftc_core.client_identity import ClientIdentity
 from ftc_core.endpoint.child import Ready, run_child
 from ftc_core.errors import FtcError, Reason
 
