@@ -88,7 +88,11 @@ class BootstrapService:
     def find_anchors(self, subjects: Sequence[bytes], fingerprints: Sequence[bytes]) -> Sequence[TrustAnchor]:
         """The trusted CAs with these DER subjects or fingerprints, as of now: no cache can be stale."""
         with self._store.view() as view:
-            return view.find_trust_anchors(subjects, fingerprints)
+            anchors = view.find_trust_anchors(subjects, fingerprints)
+            if not anchors:
+                withdrawn = view.find_inactive_holders(subjects, limit=1)
+                self._counts.untrusted["inactive" if withdrawn else "not_uploaded"] += 1
+            return anchors
 
     def claim(
         self,

@@ -90,6 +90,9 @@ def bootstrap_telemetry(counts: BootstrapCounts) -> Telemetry:
         [
             CounterFeed(metrics.CLAIMS, lambda: {(kind,): n for kind, n in counts.claims.items()}),
             CounterFeed(metrics.CREDENTIALS, lambda: {(): counts.credentials}),
+            CounterFeed(
+                metrics.UNTRUSTED_ISSUERS, lambda: {(cause,): n for cause, n in counts.untrusted.items()}
+            ),
             CounterFeed(metrics.BOOTSTRAPS, lambda: counts.ended),
         ],
         Summary("devices bootstrapped", lambda: _told(counts.ended)),

@@ -29,6 +29,8 @@ class BootstrapCounts:
     claims: Counter[str] = field(default_factory=Counter)
     """`first` (ownership changed) or `again` (the same certificate came back)."""
     credentials: int = 0
+    untrusted: Counter[str] = field(default_factory=Counter)
+    """`not_uploaded` or `inactive`: see `ftc_untrusted_issuers_total`."""
     ended: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """(outcome, reason or ""): see `ftc_bootstraps_total`."""
     durations: list[float] = field(default_factory=list)

@@ -26,6 +26,7 @@ __all__ = [
     "REGISTRATIONS",
     "RPCS",
     "RPC_SECONDS",
+    "UNTRUSTED_ISSUERS",
     "build_info",
     "observe_commit",
     "process_restarts",
@@ -72,6 +73,12 @@ CLAIMS = Counter(
     "ftc_claims", "Durable claims: first (ownership changed) or again (the same certificate).", ("kind",)
 )
 CREDENTIALS = Counter("ftc_credentials_issued", "LwM2M client certificates issued.")
+UNTRUSTED_ISSUERS = Counter(
+    "ftc_untrusted_issuers",
+    "Device certificates whose issuer no account trusts: not_uploaded (nobody holds a CA of that name) or "
+    "inactive (an account does, as INACTIVE).",
+    ("cause",),
+)
 BOOTSTRAPS = Counter(
     "ftc_bootstraps",
     "Bootstrap conversations by outcome: completed, refused (nothing was written to the device), failed, "

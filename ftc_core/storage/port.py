@@ -153,6 +153,10 @@ class View(Protocol):
         """
         ...
 
+    def find_inactive_holders(self, subjects: Sequence[bytes], *, limit: int) -> list[str]:
+        """Accounts that hold an INACTIVE BOOTSTRAP CA with one of the DER `subjects`: up to `limit` IDs."""
+        ...
+
     def get_enrollment(self, account_id: str, enrollment_id: str) -> Enrollment | None:
         """The account's enrollment, or None; an expired one is there until it is swept."""
         ...

@@ -230,3 +230,46 @@ def test_a_stale_or_unknown_certificate_is_neither_changed_nor_deleted(scene: Sc
         Reason.RESOURCE_NOT_FOUND
     ] * 2
     assert is_anchor(scene)
+
+
+# --- CAs that were withdrawn -------------------------------------------------------------------------
+
+
+def inactive_holders(scene: Scene, *subjects: bytes, limit: int = 10) -> list[str]:
+    with scene.store.view() as view:
+        return view.find_inactive_holders(subjects, limit=limit)
+
+
+def test_whoever_holds_an_inactive_ca_is_found_by_its_subject(scene: Scene) -> None:
+    accounts = [scene.account() for _ in range(3)]
+    for account in accounts:
+        scene.certificate(account, status=CertificateStatus.INACTIVE)
+    scene.certificate(accounts[0], ca=OTHER_CA, status=CertificateStatus.INACTIVE)
+    scene.certificate(scene.account())
+    scene.certificate(scene.account(), status=CertificateStatus.INACTIVE, service=CertificateService.LWM2M)
+
+    holders = [account.id for account in accounts]
+    assert inactive_holders(scene, SUBJECT) == holders
+    assert inactive_holders(scene, b"nobody", SUBJECT, SUBJECT) == holders
+    assert inactive_holders(scene, SUBJECT, limit=2) == holders[:2]
+    assert inactive_holders(scene, SUBJECT, limit=0) == []
+    assert inactive_holders(scene, b"nobody") == inactive_holders(scene) == []
+
+
+def test_a_ca_that_is_activated_or_deleted_is_inactive_no_more(scene: Scene) -> None:
+    account = scene.account()
+    active, inactive = CertificateStatus.ACTIVE, CertificateStatus.INACTIVE
+    certificate = scene.certificate(account)
+
+    def becomes(status: CertificateStatus) -> list[str]:
+        changes = TrustedCertificateChanges(status=status)
+        scene.run(UpdateTrustedCertificate(account.id, certificate.id, changes, NOW))
+        return inactive_holders(scene, SUBJECT)
+
+    assert inactive_holders(scene, SUBJECT) == []
+    assert becomes(inactive) == [account.id]
+    assert becomes(inactive) == [account.id]
+    assert becomes(active) == []
+    assert becomes(inactive) == [account.id]
+    scene.run(DeleteTrustedCertificate(account.id, certificate.id))
+    assert inactive_holders(scene, SUBJECT) == []

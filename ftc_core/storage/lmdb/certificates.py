@@ -35,8 +35,7 @@ def create_trusted_certificate(writer: Writer, command: CreateTrustedCertificate
     key = pack_id(certificate.id)
     writer.add(tables.certificates, account + key, records.CERTIFICATE.encode(certificate))
     writer.put(tables.certificates_by_fingerprint, index_key, key)
-    if _is_anchor(certificate):
-        _add_anchor(writer, certificate)
+    _index(writer, certificate)
     return Created(certificate=certificate)
 
 
@@ -47,10 +46,9 @@ def update_trusted_certificate(writer: Writer, command: UpdateTrustedCertificate
         command.changes.applied_to(before), updated_at=command.now, revision=writer.next_revision()
     )
     writer.put(writer.tables.certificates, _key(after), records.CERTIFICATE.encode(after))
-    if _is_anchor(after) and not _is_anchor(before):
-        _add_anchor(writer, after)
-    elif _is_anchor(before) and not _is_anchor(after):
-        _remove_anchor(writer, before)
+    if after.status is not before.status:
+        _unindex(writer, before)
+        _index(writer, after)
     return Created(certificate=after)
 
 
@@ -61,8 +59,7 @@ def delete_trusted_certificate(writer: Writer, command: DeleteTrustedCertificate
     index_key = certificate_key(account, certificate.fingerprint, certificate.service)
     writer.delete(writer.tables.certificates, _key(certificate))
     writer.delete(writer.tables.certificates_by_fingerprint, index_key)
-    if _is_anchor(certificate):
-        _remove_anchor(writer, certificate)
+    _unindex(writer, certificate)
     writer.count(certificate.account_id, certificates=-1)
     return Done(writer.next_revision())
 
@@ -79,10 +76,23 @@ def _key(certificate: TrustedCertificate) -> bytes:
     return pack_id(certificate.account_id) + pack_id(certificate.id)
 
 
-def _is_anchor(certificate: TrustedCertificate) -> bool:
-    return (
-        certificate.status is CertificateStatus.ACTIVE and certificate.service is CertificateService.BOOTSTRAP
-    )
+def _index(writer: Writer, certificate: TrustedCertificate) -> None:
+    """Let devices find it; those that it vouches for if it is ACTIVE."""
+    if certificate.service is not CertificateService.BOOTSTRAP:
+        return
+    if certificate.status is CertificateStatus.ACTIVE:
+        _add_anchor(writer, certificate)
+    else:
+        writer.put(writer.tables.inactive_cas, _inactive_key(certificate))
+
+
+def _unindex(writer: Writer, certificate: TrustedCertificate) -> None:
+    if certificate.service is not CertificateService.BOOTSTRAP:
+        return
+    if certificate.status is CertificateStatus.ACTIVE:
+        _remove_anchor(writer, certificate)
+    else:
+        writer.delete(writer.tables.inactive_cas, _inactive_key(certificate))
 
 
 def _add_anchor(writer: Writer, certificate: TrustedCertificate) -> None:
@@ -100,3 +110,7 @@ def _remove_anchor(writer: Writer, certificate: TrustedCertificate) -> None:
 
 def _subject_key(certificate: TrustedCertificate) -> bytes:
     return hashlib.sha256(certificate.subject_der).digest() + certificate.fingerprint
+
+
+def _inactive_key(certificate: TrustedCertificate) -> bytes:
+    return hashlib.sha256(certificate.subject_der).digest() + _key(certificate)

@@ -14,6 +14,7 @@ otherwise; `–` is an empty value.
 | certificates_by_fingerprint | account, fingerprint, service (1 byte) | certificate |
 | trust_anchors | fingerprint | number of certificates that hold it, then the CA in DER |
 | trust_anchors_by_subject | SHA-256 of the DER subject, fingerprint | – |
+| inactive_cas | SHA-256 of the DER subject, account, certificate | – (INACTIVE ones of devices only) |
 | enrollments | fingerprint | record |
 | enrollments_by_account | account, enrollment | fingerprint |
 | enrollments_by_claim | account, time of the claim (0: it waits), enrollment | – |
@@ -89,6 +90,7 @@ class Tables:
     certificates_by_fingerprint: lmdb._Database
     trust_anchors: lmdb._Database
     trust_anchors_by_subject: lmdb._Database
+    inactive_cas: lmdb._Database
     enrollments: lmdb._Database
     enrollments_by_account: lmdb._Database
     enrollments_by_claim: lmdb._Database

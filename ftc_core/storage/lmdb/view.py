@@ -135,6 +135,19 @@ class LmdbView(LmdbLists):
             for key, _ in rows_under(self._txn, self._tables.trust_anchors_by_subject, prefix):
                 yield key[len(prefix) :]
 
+    def find_inactive_holders(self, subjects: Sequence[bytes], *, limit: int) -> list[str]:
+        accounts = (
+            key[len(prefix) : len(prefix) + ID_BYTES].hex()
+            for prefix in (hashlib.sha256(subject).digest() for subject in subjects)
+            for key, _ in rows_under(self._txn, self._tables.inactive_cas, prefix)
+        )
+        distinct: dict[str, None] = {}
+        for account in accounts:
+            if len(distinct) == limit:
+                break
+            distinct[account] = None
+        return list(distinct)
+
     # --- enrollments -------------------------------------------------------------------------------
 
     def get_enrollment(self, account_id: str, enrollment_id: str) -> Enrollment | None:
