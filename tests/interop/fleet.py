@@ -15,7 +15,7 @@ from tests.interop.instance import Instance, ftc
 
 __all__ = ["Device", "Fleet", "provision"]
 
-_SIZE = 60
+_SIZE = 150
 
 
 @dataclass(frozen=True)

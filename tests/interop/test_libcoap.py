@@ -153,7 +153,9 @@ def test_device_registers_updates_and_deregisters(client: Client, owner: Account
     assert deregistered["state"] == "DEREGISTERED"
 
 
-def test_registration_under_the_name_of_another_device_is_sent_to_bootstrap(client: Client, owner: Account) -> None:
+def test_registration_under_the_name_of_another_device_is_sent_to_bootstrap(
+    client: Client, owner: Account
+) -> None:
     owner.enroll(client.device.certificate)
     onboarded = client.device.onboarded()
 
