@@ -12,9 +12,9 @@ tells only how long is left. `get_timer(now)` adds that to the caller's `now`; `
 look at its own clock again, and does nothing if the time has not really passed. HANDSHAKE_TIMEOUT_S alone
 runs on the caller's clock.
 
-Path MTU: a flight leaves in datagrams of at most the given MTU. If it was sent twice in vain, it is cut into
-datagrams of DTLS_MTU_FALLBACK_BYTES at most from then on (RFC 6347 §4.1.1.1): a path that drops larger ones
-tells nobody.
+Path MTU: flights leave in datagrams of at most the given MTU. When a handshake sends one again for the second
+time, it is cut into datagrams of DTLS_MTU_FALLBACK_BYTES at most, as is all that follows (RFC 6347 §4.1.1.1):
+a path that drops larger ones tells nobody.
 
 Until it is authenticated, a peer may cost HANDSHAKE_MAX_BYTES, HANDSHAKE_MAX_DATAGRAMS and
 HANDSHAKE_TIMEOUT_S; OpenSSL's own limit of 100 KiB of certificates cannot be set from Python.
@@ -58,8 +58,8 @@ __all__ = ["ApplicationData", "Association", "CloseCause", "Closed", "Event", "H
 _READ_BYTES = 16_384
 """More than most flights that we send, and as much as a record can hold (RFC 6347 §4.1)."""
 
-_VAIN_ATTEMPTS = 2
-"""How often a flight goes out in datagrams of the full MTU."""
+_NARROW_PATH_SIGNS = 2
+"""Retransmissions of one handshake after which its path is held for a narrow one."""
 
 
 class Association:
@@ -236,7 +236,7 @@ class Association:
     def _send_flight_again(self) -> None:
         """Note that OpenSSL is about to, and whether it shall cut it smaller."""
         self._retransmissions += 1
-        if self._retransmissions == _VAIN_ATTEMPTS:
+        if self._retransmissions == _NARROW_PATH_SIGNS:
             self._mtu = min(self._mtu, DTLS_MTU_FALLBACK_BYTES)
             self._connection.set_ciphertext_mtu(self._mtu)
 

@@ -225,3 +225,15 @@ def test_reply_that_cannot_be_sent_is_counted_as_lost(any_address: tuple[UdpSock
     server.send(bytes(70_000), Origin(("127.0.0.1", 9), ()))
 
     assert server.dropped_sends == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "level", "option"),
+    [("127.0.0.1", socket.IPPROTO_IP, 10), ("::1", socket.IPPROTO_IPV6, 23)],  # ip(7), ipv6(7)
+)
+def test_routers_may_cut_what_we_send(host: str, level: int, option: int) -> None:
+    """Linux forbids it on UDP by default, and learns of narrow paths by messages that firewalls drop."""
+    (sock,) = bind_group(host, 0, 1)
+    with sock:
+        UdpSocket(sock)
+        assert sock.getsockopt(level, option) == 0
