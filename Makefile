@@ -56,7 +56,7 @@ check: $(READY) ## Check format, lint, types, protos, pages made from code, impo
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: bench
-bench: $(READY) ## Measure an onboarding against the bare public-key floor
+bench: $(READY) ## Measure onboardings and API calls against what no server can do without (minutes)
 	$(BIN)/python -m benchmarks.run
 
 .PHONY: bench-smoke

@@ -61,7 +61,7 @@ def running_instance(*, workers: int = 1) -> Iterator[Instance]:
         try:
             endpoints = server.wait_until_serving()
             yield Instance(
-                    data_dir, f"coaps://{endpoints.bootstrap[0]}", endpoints.grpc[0], endpoints.processes
-                )
+                data_dir, f"coaps://{endpoints.bootstrap[0]}", endpoints.grpc[0], endpoints.processes
+            )
         finally:
             server.stop()

@@ -1,0 +1,1 @@
+"""What the API costs: against bare grpc.aio, against the store alone, and beside bootstrapping devices."""
