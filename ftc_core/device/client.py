@@ -24,7 +24,7 @@ and where that client departs from it:
 
 A client by the book (LwM2M 1.0 to 1.2) answers Discover and Read, and Finish at once; it has succeeded when
 the server closes, or has not asked again for FINISH_LINGER_S. One that `packs` asks for a Bootstrap-Pack
-first, which is all that it needs; upon any refusal it sends a Bootstrap-Request.
+first, which is all that it needs; if it is refused, or cannot use it, it sends a Bootstrap-Request.
 
 How the outcome is kept, and when the next attempt starts, is the business of `device.bundle` and
 `device.retry`.
@@ -252,10 +252,11 @@ class BootstrapClient:
 
     def _unpack(self, message: Message, now: float) -> None:
         try:
-            self._objects.take((), message.opt.content_format, message.payload)
+            self._objects.unpack(message.opt.content_format, message.payload)
             self._outcome = self._written(device_id="")
-        except RefusedError as error:
-            self._fail(str(error), now)
+        except RefusedError:
+            self._packing = False
+            self._ask(now)
         else:
             self._succeed(now)
 

@@ -71,7 +71,7 @@ class AccountObjects:
             raise RefusedError("BS FIN fails :Invalid security object")
 
     def take(self, path: Path, content_format: int | None, payload: bytes) -> None:
-        """What is below `path`, () for a Bootstrap-Pack. Raises RefusedError."""
+        """What is below `path`. Raises RefusedError."""
         if content_format not in self._model.content_formats:
             raise RefusedError("Content-Format is not supported")
         try:
@@ -85,6 +85,12 @@ class AccountObjects:
             else:
                 server = self._servers.get(instance, ServerInstance())
                 self._servers[instance] = server.written(resources)
+
+    def unpack(self, content_format: int | None, payload: bytes) -> None:
+        """A Bootstrap-Pack, which replaces all accounts but the bootstrap server's. Raises RefusedError."""
+        self.delete(())
+        self.take((), content_format, payload)
+        self.check()
 
     def discover(self, path: Sequence[str]) -> bytes:
         """The answer to Bootstrap-Discover of everything or of one object. Raises RefusedError."""

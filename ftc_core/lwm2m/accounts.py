@@ -2,7 +2,7 @@
 
 A client of Izuma's family has its accounts at fixed numbers. Of any other, `Survey` takes what it said of
 itself (Bootstrap-Discover, what it let us delete, Bootstrap-Read), and makes the `AccountLayout` that fits.
-The reasons are in docs/decisions/0006-bootstrap-of-any-client.md.
+The reasons are in docs/decisions/0007-bootstrap-of-any-client.md.
 """
 
 from __future__ import annotations

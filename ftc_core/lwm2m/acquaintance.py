@@ -1,7 +1,7 @@
 """What a bootstrap session gets to know of its client, question by question.
 
 Sans-IO like the session, which asks the questions: each `after_…` takes the answer, None for a Reset, and
-says what moves the session on. The rules are in docs/decisions/0006-bootstrap-of-any-client.md.
+says what moves the session on. The rules are in docs/decisions/0007-bootstrap-of-any-client.md.
 """
 
 from __future__ import annotations

@@ -158,10 +158,11 @@ class BootstrapSession:
         # The request whose claim the edge is deciding.
         self._asked: BootstrapRequest | None = None
         self._grant: BootstrapGrant | None = None
-        # Our step in flight: its label, and its exchange once the edge has told it; or the pack's exchange.
+        # Our step in flight: its label, and its exchange once the edge has told it.
         self._step: SequenceStep | None = None
         self._label = 0
         self._in_flight: int | None = None
+        self._packed: int | None = None  # the exchange that a pack has answered
         # What is known of the client, and when it has been waited for long enough.
         self._client: Acquaintance | None = None
         self._impatient_at: float | None = None
@@ -246,8 +247,7 @@ class BootstrapSession:
 
     def response_out(self, exchange: int, now: float) -> None:
         """The whole of an answer of ours was handed out, as far as the edge can tell."""
-        if self._state is BootstrapState.PACKING and exchange == self._in_flight:
-            self._in_flight = None
+        if self._state is BootstrapState.PACKING and exchange == self._packed:
             self._timeline.end(now)
             self._advance(BootstrapInput.ACCEPTED, now)
 
@@ -283,8 +283,6 @@ class BootstrapSession:
             return
         if self._unanswered is not None:
             self._effects.append(Cancel(self._unanswered))
-        if self._state is BootstrapState.PACKING:
-            self._in_flight = None  # answered: there is nothing of it to forget
         self._cancel()
         self._timeline.end(now)
         self._grant = self._step = None
@@ -372,7 +370,7 @@ class BootstrapSession:
         exchange = self._unanswered
         self._answer(answer, now)
         self._move(BootstrapInput.PACK_GRANTED)
-        self._in_flight = exchange
+        self._packed = exchange
         self._timeline.begin(_PACK_STEP, now)
 
     def _cancel(self) -> None:

@@ -41,7 +41,7 @@ _CODECS: Mapping[int, _Codec] = {
 SUPPORTED_FORMATS = frozenset(_CODECS)
 """What `pct` may ask for."""
 PACK_FORMATS = frozenset({SENML_JSON, SENML_CBOR, lwm2m_cbor.CONTENT_FORMAT})
-"""What a Bootstrap-Pack may have (LwM2M 1.2 TS transport §6.4.2): those that carry several objects."""
+"""What a Bootstrap-Pack may have (LwM2M 1.2 TS transport, its table of the bootstrap operations)."""
 
 
 def encode(content_format: int, path: Path, values: Values) -> bytes:

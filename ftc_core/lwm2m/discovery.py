@@ -1,9 +1,9 @@
 """What a client says of its accounts in answer to Bootstrap-Discover.
 
-Sources: LwM2M 1.0.2 TS §5.2.6.3 and 1.1 TS core §6.1.7.3 (Bootstrap-Discover), RFC 6690 (link format). The
+Sources: LwM2M 1.0.2 TS §5.2.7.3 and 1.1 TS core §6.1.7.3 (Bootstrap-Discover), RFC 6690 (link format). The
 payload lists instances with `ssid`, the Short Server ID, except for the bootstrap server's. The version
 stands in `</>;lwm2m=1.1`, but 1.0 writes `lwm2m="1.0"` in front of the links, where the link format knows
-nothing of the kind.
+nothing of the kind. Later versions allow a server to take that (1.2 TS core §6.1.7.3, note).
 """
 
 from __future__ import annotations

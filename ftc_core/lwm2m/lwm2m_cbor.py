@@ -1,7 +1,8 @@
 """LwM2M CBOR: nested maps whose keys are the numbers of object, object instance and resource.
 
-Source: LwM2M 1.2 TS core §7.4.6. A key is a number, or an array of numbers that shortens a chain of maps with
-one entry each, `{[0, 1, 0]: value}` for `{0: {1: {0: value}}}`. We write the plain form and take both.
+Source: LwM2M 1.2 TS core §7.4, "LwM2M CBOR". A key is a number, or an array of numbers that shortens a
+chain of maps with one entry each, `{[0, 1, 0]: value}` for `{0: {1: {0: value}}}`. We write the plain form
+and take both.
 """
 
 from __future__ import annotations

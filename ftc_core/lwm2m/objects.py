@@ -63,7 +63,7 @@ class SecurityInstance:
         return _present(self, _SECURITY)
 
     def written(self, resources: Mapping[int, Value]) -> SecurityInstance:
-        """This instance after a Bootstrap-Write: what is absent from `resources` stays as it is (§5.2.6.2).
+        """This instance after a Bootstrap-Write: what is absent from `resources` stays as it is (§5.2.7.4).
 
         Resources that are unknown here are ignored. Values have the types of `values.RESOURCE_TYPES`.
         """

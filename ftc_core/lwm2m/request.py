@@ -1,10 +1,10 @@
 """What a device asks for: Bootstrap-Request, -Pack-Request, Register, Update, De-register, parsed and judged.
 
-Sources: LwM2M 1.0.2 TS §8.2.2 (bootstrap) and §8.2.3 (registration), 1.2 TS transport §6.4.2 (`pct`,
-`/bspack`), PRODUCT contract §2. A parameter is a Uri-Query option `name=value`, split at its first `=`;
-options carry text as it is, so nothing is percent-decoded (RFC 7252 §6.4). They come in any order. Unknown
-ones are ignored, and so is a repetition of the same value; a known one that is given twice with different
-values contradicts itself and is refused. An empty value means that the parameter is absent.
+Sources: LwM2M 1.0.2 TS §8.2.2 (bootstrap) and §8.2.3 (registration), 1.2 TS core §6.1.7.1 (`pct`) and
+§6.1.7.7 (`/bspack`), PRODUCT contract §2. A parameter is a Uri-Query option `name=value`, split at its
+first `=`; options carry text as it is, so nothing is percent-decoded (RFC 7252 §6.4). They come in any
+order. Unknown ones are ignored, and so is a repetition of the same value; a known one that is given twice
+with different values contradicts itself and is refused. An empty value means that the parameter is absent.
 
 That text is UTF-8 has been seen to before: of a request with an option that is not, the CoAP codec makes no
 message, and answers 4.00.
@@ -57,7 +57,7 @@ _INFORMATION_MAX_CHARS = 64
 
 
 class Dialect(Enum):
-    """What a Bootstrap-Request tells of its sender (docs/decisions/0006-bootstrap-of-any-client.md)."""
+    """What a Bootstrap-Request tells of its sender (docs/decisions/0007-bootstrap-of-any-client.md)."""
 
     IZUMA = auto()
     """It could be one of Izuma's family, whose instance numbers are fixed, and which ignores Discover."""

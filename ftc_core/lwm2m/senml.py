@@ -1,9 +1,9 @@
 """SenML as LwM2M uses it, in JSON and in CBOR.
 
-Sources: RFC 8428 (§4 for the fields, §5 for JSON, §6 for CBOR and its labels), LwM2M 1.1 TS core §7.4.4 and
-§7.4.5: base name and name together are a resource's path, with its leading slash. Each instance that we
-write has one base name, "/0/0/", which holds until the next. A field that a decoder does not know is ignored,
-unless its name ends in "_", which refuses the whole pack (RFC 8428 §4.4).
+Sources: RFC 8428 (§4 for the fields, §5 for JSON, §6 for CBOR and its labels), LwM2M 1.1 TS core §7.4,
+"SenML JSON" and "SenML CBOR": base name and name together are a resource's path, with its leading slash.
+Each instance that we write has one base name, "/0/0/", which holds until the next. A field that a decoder
+does not know is ignored, unless its name ends in "_", which refuses the whole pack (RFC 8428 §4.4).
 """
 
 from __future__ import annotations

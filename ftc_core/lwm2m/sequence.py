@@ -1,10 +1,10 @@
 """What is written to a device whose claim was granted, one request per step.
 
-Sources: LwM2M 1.0.2 TS §5.2.6 (Bootstrap-Delete, -Discover, -Write and -Finish), 1.1 TS core §6.1.7.4
-(Bootstrap-Read), 1.2 TS core §6.1.7 (Bootstrap-Pack); PRODUCT contract §2 for Izuma's instance numbers (/0/0
-LwM2M server, /0/1 bootstrap server), for `aid` in both URIs and for the order: after each write a widely used
-client judges all Security instances, so each write makes a whole one, and the Delete before them removes the
-empty LwM2M instance that such a client starts with.
+Sources: LwM2M 1.0.2 TS §5.2.7 (Bootstrap-Delete, -Discover, -Write and -Finish), 1.1 TS core §6.1.7.4
+(Bootstrap-Read), 1.2 TS core §6.1.7.7 (Bootstrap-Pack); PRODUCT contract §2 for Izuma's instance numbers
+(/0/0 LwM2M server, /0/1 bootstrap server), for `aid` in both URIs and for the order: after each write a
+widely used client judges all Security instances, so each write makes a whole one, and the Delete before
+them removes the empty LwM2M instance that such a client starts with.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class BootstrapGrant:
     def bootstrap_security(self) -> SecurityInstance:
         """The bootstrap server's Security instance.
 
-        Its private key never left the device: the absent resource 5 stays as it is there (§5.2.6.2). So does
+        Its private key never left the device: the absent resource 5 stays as it is there (§5.2.7.4). So does
         resource 3 if the device presented a chain, which it may hold in one value that we cannot rebuild.
         """
         return SecurityInstance(
@@ -167,8 +167,8 @@ def write_bootstrap_security(
 ) -> SequenceStep:
     """The bootstrap account: of one that was found complete, the URI alone; else the whole instance.
 
-    Where the client replaces an instance that is written, rather than its resources, a whole one without the
-    private key would cost it that key.
+    A client need not keep what a write of the instance leaves out (1.2 TS core §6.1.7.5), and we cannot write
+    its private key.
     """
     path = (_SECURITY, layout.bootstrap)
     if layout.bootstrap_found:
@@ -187,7 +187,10 @@ def finish(grant: BootstrapGrant) -> SequenceStep:
 
 
 def pack(grant: BootstrapGrant, layout: AccountLayout, content_format: int) -> bytes:
-    """The payload of a Bootstrap-Pack: LwM2M account and Server instance, with nothing to delete."""
+    """The payload of a Bootstrap-Pack: LwM2M account and Server instance.
+
+    The client deletes what else it has of these objects, except its bootstrap account (1.2 TS core §6.1.7.7).
+    """
     return content.encode(
         content_format,
         (),

@@ -419,7 +419,7 @@ def test_a_bootstrap_request_replaces_a_pack_under_way() -> None:
 @pytest.mark.parametrize(
     ("links", "discovered"),
     [
-        # LwM2M 1.0.2 TS §5.2.6.3, the answer for object 0
+        # LwM2M 1.0.2 TS §5.2.7.3, the answer for object 0
         (
             'lwm2m="1.0",</0/0>;ssid=101, </0/1/>, </0/2>;ssid=102',
             Discovered((1, 0), {0: 101, 1: None, 2: 102}, {}),
