@@ -1,0 +1,91 @@
+"""Real faults beneath a running store: damaged files, descriptors that fail, a lock that is held.
+
+They concern the store that the test's own process has open.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["damaged_lock_file", "data_file_writes_to", "flipped_bytes", "writer_that_sleeps"]
+
+_WRITE_MUTEX = slice(64, 128)
+"""Where LMDB 0.9 keeps the mutex of its writers in lock.mdb: a cache line of its own."""
+
+_SLEEPER = """
+import sys, lmdb
+with lmdb.open(sys.argv[1], max_dbs=64, lib_version=0).begin(write=True):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def damaged_lock_file(store: Path) -> Iterator[None]:
+    """Somebody wrote over lock.mdb, as a restore over a running server does: nobody can write."""
+    with (store / "lock.mdb").open("r+b", buffering=0) as lock:
+        sound = os.pread(lock.fileno(), _WRITE_MUTEX.stop - _WRITE_MUTEX.start, _WRITE_MUTEX.start)
+        os.pwrite(lock.fileno(), b"\xff" * len(sound), _WRITE_MUTEX.start)
+        try:
+            yield
+        finally:
+            os.pwrite(lock.fileno(), sound, _WRITE_MUTEX.start)
+
+
+@contextmanager
+def data_file_writes_to(store: Path, target: Path, flags: int) -> Iterator[None]:
+    """LMDB's pages go to `target` instead: /dev/full is a full disk, a file open for reading a failed one."""
+    descriptor = _page_descriptor(store / "data.mdb")
+    sound, other = os.dup(descriptor), os.open(target, flags)
+    os.dup2(other, descriptor)
+    os.close(other)
+    try:
+        yield
+    finally:
+        os.dup2(sound, descriptor)
+        os.close(sound)
+
+
+def flipped_bytes(store: Path, key: bytes, *, behind: bytes, flipped: bytes) -> None:
+    """Where `key` and `behind` stand side by side in the data file, `flipped` takes the place of `behind`."""
+    path = store / "data.mdb"
+    image = path.read_bytes()
+    assert key + behind in image
+    with path.open("r+b", buffering=0) as file:
+        at = image.find(key + behind)
+        while at >= 0:
+            os.pwrite(file.fileno(), flipped, at + len(key))
+            at = image.find(key + behind, at + 1)
+
+
+@contextmanager
+def writer_that_sleeps(store: Path) -> Iterator[None]:
+    """Another process holds the store's write lock, and does nothing."""
+    command = [sys.executable, "-c", _SLEEPER, str(store)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sleeper:
+        assert sleeper.stdout is not None
+        assert sleeper.stdout.readline() == b"held\n"
+        try:
+            yield
+        finally:
+            sleeper.kill()
+
+
+def _page_descriptor(data_file: Path) -> int:
+    """The one that LMDB writes pages to; the other one, for the meta pages, has O_DSYNC."""
+    for place in Path("/proc/self/fd").iterdir():
+        try:
+            if place.readlink() != data_file.resolve():
+                continue
+            information = Path(f"/proc/self/fdinfo/{place.name}").read_text()
+        except FileNotFoundError:
+            continue  # the descriptor of this very listing
+        flags = next(line for line in information.splitlines() if line.startswith("flags:"))
+        if not int(flags.split()[1], 8) & os.O_DSYNC:
+            return int(place.name)
+    raise AssertionError(f"{data_file} is not open")
