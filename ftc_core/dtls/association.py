@@ -29,6 +29,7 @@ from collections import deque
 from OpenSSL import SSL
 
 from ftc_core.dtls.alert import alert_name, with_description
+from ftc_core.dtls.client_hello import asked_record_limit
 from ftc_core.dtls.context import new_connection
 from ftc_core.dtls.cookie import Proven
 from ftc_core.dtls.events import ApplicationData, CloseCause, Closed, Event, HandshakeCompleted
@@ -55,6 +56,8 @@ from ftc_core.limits import (
 
 __all__ = ["ApplicationData", "Association", "CloseCause", "Closed", "Event", "HandshakeCompleted"]
 
+_PLAINTEXT_MAX_BYTES = 2**14
+"""RFC 6347 §4.1."""
 _READ_BYTES = 16_384
 """More than most flights that we send, and as much as a record can hold (RFC 6347 §4.1)."""
 
@@ -80,6 +83,8 @@ class Association:
         self._proven = proven  # until OpenSSL has answered it
         self._hello_fragments: list[bytes] = []
         """Datagrams that came between the ClientHello's first fragment and our answer."""
+        asked = asked_record_limit(proven.client_hello) if proven else None
+        self._record_limit = asked or _PLAINTEXT_MAX_BYTES
         self._client_hello_digest = _digest(proven.client_hello if proven else b"")
         self._handshake_deadline = now + HANDSHAKE_TIMEOUT_S
         self._handshake_bytes = len(proven.client_hello) if proven else 0
@@ -137,7 +142,10 @@ class Association:
 
     @property
     def max_plaintext_bytes(self) -> int:
-        """Largest `send` that fits the MTU under the negotiated suite; 0 until established."""
+        """Largest `send` that fits the MTU under the negotiated suite, and that the device has room for.
+
+        0 until established.
+        """
         return self._max_plaintext_bytes
 
     @property
@@ -314,7 +322,7 @@ class Association:
             self._end(Closed(CloseCause.UNVERIFIED))
             return
         self._established = True
-        self._max_plaintext_bytes = self._connection.get_cleartext_mtu()
+        self._max_plaintext_bytes = min(self._connection.get_cleartext_mtu(), self._record_limit)
         self._events.append(HandshakeCompleted(path, self._connection.get_cipher_name() or ""))
 
     def _collect_output(self) -> None:

@@ -1,6 +1,6 @@
 """The gate: no state and no public-key work for an address that has not proven itself (RFC 6347 §4.2.1).
 
-All parsing is OpenSSL's. One listening connection is reused for every ClientHello: `DTLSv1_listen` clears
+All parsing on which a decision hangs is OpenSSL's. One listening connection is reused for every ClientHello: `DTLSv1_listen` clears
 it, reads one datagram, asks our callbacks for the cookie, and writes a HelloVerifyRequest or reports that the
 cookie is good. Only then does the connection leave the gate, with the ClientHello still inside, and become
 an association's; a fresh listener takes its place. Reuse was tried against truncated, bit-flipped, doubled

@@ -15,10 +15,6 @@ from tests.interop.instance import Account, Instance
 from tests.interop.mbedtls_device import SERVER_URI, Credential, ObjectTree, Offer, associate
 
 CCM_8 = "TLS-ECDHE-ECDSA-WITH-AES-128-CCM-8"
-_RECORD_LIMIT = pytest.mark.xfail(
-    strict=True,
-    reason="a block of 1,024 bytes does not fit the record limit that OpenSSL agreed to: INTERNAL_10",
-)
 OFFERS = [
     *(
         pytest.param(Offer(f"TLS-ECDHE-ECDSA-WITH-{cipher}"), id=cipher)
@@ -32,8 +28,8 @@ OFFERS = [
         )
     ),
     # As small devices ask for it, whose buffers hold no larger records.
-    pytest.param(Offer(CCM_8, tls.MaxFragmentLength.MFL_1024K), id="records of 1,024", marks=_RECORD_LIMIT),
-    pytest.param(Offer(CCM_8, tls.MaxFragmentLength.MFL_512K), id="records of 512", marks=_RECORD_LIMIT),
+    pytest.param(Offer(CCM_8, tls.MaxFragmentLength.MFL_1024K), id="records of 1,024"),
+    pytest.param(Offer(CCM_8, tls.MaxFragmentLength.MFL_512K), id="records of 512"),
 ]
 SECONDS = 10.0
 

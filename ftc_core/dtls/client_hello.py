@@ -1,0 +1,59 @@
+"""The one thing that we read of a ClientHello's body: the record size that a small device asks for.
+
+OpenSSL grants the maximum_fragment_length extension (RFC 6066 §4) by itself, refuses from then on to send
+more in one record, and has no way (from Python) to say what it granted. It grants whatever legal value is
+asked for, so what is asked for is what holds. The input is a peer's: any bytes give an answer, none raises.
+"""
+
+from __future__ import annotations
+
+__all__ = ["LEAST_RECORD_BYTES", "asked_record_limit"]
+
+LEAST_RECORD_BYTES = 512
+"""The smallest that can be asked for; taken for a ClientHello of which only a fragment is known."""
+
+_MESSAGE_HEADER_BYTES = 12  # msg_type 1, length 3, message_seq 2, fragment_offset 3, fragment_length 3
+_VERSION_AND_RANDOM_BYTES = 34
+_MAX_FRAGMENT_LENGTH = 1
+_LIMITS = {1: 512, 2: 1_024, 3: 2_048, 4: 4_096}
+
+
+class _Truncated(Exception):  # noqa: N818 - it never leaves this module
+    """The bytes end before what they announce."""
+
+
+def asked_record_limit(client_hello: bytes) -> int | None:
+    """Bytes of plaintext in one record that a ClientHello asks for at most; None if it asks for no limit.
+
+    `client_hello` is a handshake message with its header (`record.client_hello_message`), or its first
+    fragment: what is cut off may have asked for the least.
+    """
+    try:
+        return _limit(client_hello)
+    except _Truncated:
+        return LEAST_RECORD_BYTES
+
+
+def _limit(client_hello: bytes) -> int | None:
+    at = _MESSAGE_HEADER_BYTES + _VERSION_AND_RANDOM_BYTES
+    for length_bytes in (1, 1, 2, 1):  # session_id, cookie, cipher_suites, compression_methods
+        _, at = _vector(client_hello, at, length_bytes)
+    if at == len(client_hello):
+        return None  # no extensions at all
+    extensions, _ = _vector(client_hello, at, 2)
+    at = 0
+    while at < len(extensions):
+        kind = extensions[at : at + 2]
+        content, at = _vector(extensions, at + 2, 2)
+        if int.from_bytes(kind, "big") == _MAX_FRAGMENT_LENGTH:
+            return _LIMITS.get(content[0]) if len(content) == 1 else None
+    return None
+
+
+def _vector(data: bytes, at: int, length_bytes: int) -> tuple[bytes, int]:
+    """A vector (RFC 5246 §4.3) at `at`, and where the next thing begins."""
+    start = at + length_bytes
+    end = start + int.from_bytes(data[at:start], "big")
+    if max(start, end) > len(data):
+        raise _Truncated
+    return data[start:end], end
