@@ -1,11 +1,12 @@
 """The gate: no state and no public-key work for an address that has not proven itself (RFC 6347 §4.2.1).
 
 All parsing on which a decision hangs is OpenSSL's. One listening connection is reused for every ClientHello:
-`DTLSv1_listen` clears it, reads one datagram, asks our callbacks for the cookie, and writes a HelloVerifyRequest
-or reports that the cookie is good. Only then does the connection leave the gate, with the ClientHello still
-inside, and become an association's; a fresh listener takes its place. Reuse was tried against truncated,
-bit-flipped, doubled and random datagrams: each consumes itself and leaves nothing in front of the next, as long
-as a datagram is not larger than OpenSSL's read (`DATAGRAM_PROCESSED_MAX_BYTES`); larger ones are dropped here.
+`DTLSv1_listen` clears it, reads one datagram, asks our callbacks for the cookie, and writes a
+HelloVerifyRequest or reports that the cookie is good. Only then does the connection leave the gate, with the
+ClientHello still inside, and become an association's; a fresh listener takes its place. Reuse was tried
+against truncated, bit-flipped, doubled and random datagrams: each consumes itself and leaves nothing in front
+of the next, as long as a datagram is not larger than OpenSSL's read (`DATAGRAM_PROCESSED_MAX_BYTES`); larger
+ones are dropped here.
 
 The cookie is an HMAC over the peer's address and a ticking epoch under a secret that all workers share, so
 that any worker verifies what any other gave. It is good in the tick in which it was given and the next one.
