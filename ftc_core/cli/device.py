@@ -6,6 +6,7 @@ import asyncio
 import random
 import signal
 from pathlib import Path
+from time import monotonic
 
 import click
 import uvloop
@@ -17,6 +18,7 @@ from ftc_core.device.powered import PoweredDevice
 from ftc_core.device.registration import OperationFailed
 from ftc_core.device.retry import Reaction, after_bootstrap, backoff_s
 from ftc_core.device.runner import RegisteredDevice
+from ftc_core.device.trace import Tracer
 from ftc_core.errors import CATALOGUE, FtcError, Reason
 from ftc_core.limits import COAP_BLOCK_SIZE
 from ftc_core.lwm2m import content
@@ -52,6 +54,7 @@ _VERSIONS = {"1.0": VERSION_1_0, "1.1": VERSION_1_1, "1.2": VERSION_1_2}
     show_default=True,
     help="The largest CoAP block that the device takes, bytes.",
 )
+@click.option("--trace", is_flag=True, help="Print every CoAP message, sent and received.")
 @click.option(
     "--lwm2m",
     type=click.Choice(list(_VERSIONS)),
@@ -82,6 +85,7 @@ def run(
     stay: bool,
     lifetime: int,
     block_size: str,
+    trace: bool,
     lwm2m: str | None,
     pack: bool,
     content_format: str | None,
@@ -97,6 +101,7 @@ def run(
       ftc device run --bundle factory/devices/device-000001
       ftc device run --bundle factory/devices/device-000001 --factory-reset --retry
       ftc device run --bundle factory/devices/device-000001 --lwm2m 1.2 --pack
+      ftc device run --bundle factory/devices/device-000001 --trace
     """
     model = _model(
         lwm2m,
@@ -109,7 +114,8 @@ def run(
     if factory_reset:
         bundle.factory_reset()
         click.echo("factory reset: account and LwM2M credentials forgotten")
-    powered = PoweredDevice(bundle, block_size=int(block_size), model=model)
+    tracer = Tracer(click.echo, monotonic) if trace else None
+    powered = PoweredDevice(bundle, block_size=int(block_size), model=model, tracer=tracer)
     uvloop.run(_power_on(powered, retry=retry, stay=stay, lifetime=lifetime))
 
 

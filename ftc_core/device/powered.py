@@ -7,6 +7,7 @@ from ftc_core.device.client import BootstrapFailed, BootstrapOutcome, Succeeded
 from ftc_core.device.model import IZUMA, ClientModel
 from ftc_core.device.registration import OperationFailed
 from ftc_core.device.runner import DeviceRunner, RegisteredDevice
+from ftc_core.device.trace import Tracer
 from ftc_core.limits import COAP_BLOCK_SIZE
 from ftc_core.lwm2m.objects import CertificateUsage, SecurityInstance, SecurityMode
 
@@ -23,10 +24,15 @@ class PoweredDevice:
         block_size: int = COAP_BLOCK_SIZE,
         answer_delay_s: float = 0.0,
         model: ClientModel = IZUMA,
+        tracer: Tracer | None = None,
     ) -> None:
         self.bundle = bundle
         self._runner = DeviceRunner(
-            bundle.endpoint_name, block_size=block_size, answer_delay_s=answer_delay_s, model=model
+            bundle.endpoint_name,
+            block_size=block_size,
+            answer_delay_s=answer_delay_s,
+            model=model,
+            tracer=tracer,
         )
 
     async def bootstrap(self) -> Succeeded | BootstrapFailed:

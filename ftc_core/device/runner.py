@@ -22,6 +22,7 @@ from ftc_core.device.drivers import BootstrapClientDriver, RegistrationClientDri
 from ftc_core.device.model import IZUMA, ClientModel
 from ftc_core.device.registration import Operation, OperationDone, OperationFailed, RegistrationClient
 from ftc_core.device.retry import after_registration
+from ftc_core.device.trace import Tracer
 from ftc_core.dtls.alert import Alert
 from ftc_core.dtls.association import Association, Closed
 from ftc_core.dtls.context import client_context
@@ -50,7 +51,7 @@ class DeviceRunner:
     """One device, which behaves as its `model`. Each method is one thing that a device's firmware would do.
 
     `block_size` is the largest CoAP block that the device takes, 16 to 1,024 bytes; `answer_delay_s` how long
-    it takes to answer each request of the bootstrap server.
+    it takes to answer each request of the bootstrap server. `tracer` is told of each CoAP message.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class DeviceRunner:
         block_size: int = COAP_BLOCK_SIZE,
         answer_delay_s: float = 0.0,
         model: ClientModel = IZUMA,
+        tracer: Tracer | None = None,
     ) -> None:
         self._endpoint_name = endpoint_name
+        self._new_layer = BlockwiseLayer if tracer is None else tracer.new_layer
         self._model = model
         self._block_size = block_size
         self._answer_delay_s = answer_delay_s
@@ -129,6 +132,7 @@ class DeviceRunner:
             new_coap_layer,
             block_size=self._block_size,
             token_prefix_bytes=self._model.token_bytes - _TOKEN_COUNTER_BYTES,
+            new_layer=self._new_layer,
         )
         return await DeviceConnection.open(target.hostname or "", port, association, new_coap, new_session)
 

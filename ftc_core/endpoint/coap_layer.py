@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+from collections.abc import Callable
 
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.coap.exchange import ExchangeLayer
@@ -16,19 +17,24 @@ _BLOCK_MIN_BYTES = 16
 
 
 def new_coap_layer(
-    max_message_bytes: int, *, block_size: int = COAP_BLOCK_SIZE, token_prefix_bytes: int = 4
+    max_message_bytes: int,
+    *,
+    block_size: int = COAP_BLOCK_SIZE,
+    token_prefix_bytes: int = 4,
+    new_layer: Callable[..., BlockwiseLayer] = BlockwiseLayer,
 ) -> BlockwiseLayer:
     """Random message IDs and tokens (RFC 7252 §4.4, §5.3.1).
 
     Blocks are of `block_size` bytes, or of less if the association carries only `max_message_bytes`. A token
-    is `token_prefix_bytes` (0 to 4) of chance and a 32-bit counter.
+    is `token_prefix_bytes` (0 to 4) of chance and a 32-bit counter. `new_layer` is called like
+    `BlockwiseLayer`.
     """
     exchanges = ExchangeLayer(
         first_message_id=random.getrandbits(16),
         token_prefix=secrets.token_bytes(token_prefix_bytes),
         random=random.random,
     )
-    return BlockwiseLayer(exchanges, block_size=fitting_block_size(max_message_bytes, block_size))
+    return new_layer(exchanges, block_size=fitting_block_size(max_message_bytes, block_size))
 
 
 def fitting_block_size(max_message_bytes: int, block_size: int = COAP_BLOCK_SIZE) -> int:

@@ -130,6 +130,61 @@ def test_claim_bootstrap_and_registration_are_printed_and_kept(device: Bundled) 
     assert not kept.first_to_claim
 
 
+def test_trace_shows_every_message_of_bootstrap_and_registration_and_no_secret(device: Bundled) -> None:
+    device.enroll()
+
+    lines = device.run("--trace")
+
+    traced = [line for line in lines if re.match(r" +[0-9.]+ ms (->|<-) ", line)]
+    told = [re.sub(r" +[0-9.]+ ms ", "", line) for line in traced]
+    assert told[0].startswith(f"-> CON POST /bs?ep={device.name} mid=")
+    assert any(re.fullmatch(r"<- CON DELETE /0 mid=\d+ token=\w+", line) for line in told)
+    assert any(
+        re.fullmatch(r"<- CON PUT /0/0 mid=\d+ token=\w+ .*Block1=0/1/1024.* 1,024 bytes", line)
+        for line in told
+    )
+    assert any(re.fullmatch(r"<- CON POST /bs\?iep=\w+ mid=\d+ token=\w+", line) for line in told)
+    (register,) = [line for line in told if line.startswith("-> CON POST /rd?")]
+    assert f"ep={device.name}" in register
+    assert register.endswith('"')
+    assert any("2.01 Location=/rd/" in line for line in told)
+    # What is written holds private keys: only its length is shown.
+    assert not any('"' in line for line in told if " PUT " in line)
+    # Every confirmable message has its answer.
+    confirmable = {
+        line[:2] + m[1] for line in told if " CON " in line and (m := re.search(r"mid=(\d+)", line))
+    }
+    answered = {
+        ("->" if line[:2] == "<-" else "<-") + m[1]
+        for line in told
+        if " ACK " in line and (m := re.search(r"mid=(\d+)", line))
+    }
+    assert confirmable == answered
+
+
+def test_owner_is_shown_what_the_device_said_and_how_its_bootstrap_went(device: Bundled) -> None:
+    device.enroll()
+    device.run()
+    owner = device.owner
+    shown = owner.device(device.name)
+    assert shown is not None
+    instance = owner.instance
+    command = [*FTC, "device", "show", shown.name, "--endpoint", "{}:{}".format(*instance.address("grpc"))]
+    command += ["--ca", str(instance.directory.server_ca_file)]
+    command += ["--api-key-file", str(instance.directory.operator_key)]
+
+    page = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+
+    facts = dict(line.rstrip().split(maxsplit=1) for line in page.partition("\n\n")[0].splitlines())
+    assert facts["state"] == "REGISTERED"
+    assert (facts["lwm2m_version"], facts["binding"], facts["lifetime"]) == ("1.0", "U", "86400s")
+    assert "\nobjects: 1/0, 3/0\n" in page
+    assert "\nlast bootstrap completed at " in page
+    step = re.compile(r" *\+[0-9.]+ ms +[0-9.]+ ms  ([245]\.[0-9]{2})  (.+?) *")
+    told = [match for line in page.splitlines() if (match := step.fullmatch(line))]
+    assert [f"{match[2]} {match[1]}" for match in told] == STEPS
+
+
 def test_device_that_has_its_credentials_registers_without_another_bootstrap(device: Bundled) -> None:
     device.enroll()
     device.run()
