@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from ftc_core.credentials.data_directory import DataDirectory
 from tests.api import Tenant as ApiTenant
 from tests.api import TestApi, running_api
 from tests.certificates import Manufacturer
 from tests.instance import Instance, Tenant, make_data_directory, running_instance
+from tests.worker import Workshop
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +50,18 @@ def owner(instance: Instance, manufacturer: Manufacturer) -> Tenant:
     tenant = instance.tenant()
     tenant.trust(manufacturer)
     return tenant
+
+
+@pytest.fixture(scope="session")
+def data_directory(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
+    """A data directory to copy: its keys take longer to make than all that a worker does."""
+    return make_data_directory(tmp_path_factory.mktemp("template") / "data")
+
+
+@pytest.fixture
+def workshop(data_directory: DataDirectory, tmp_path: Path) -> Iterator[Workshop]:
+    """A place where a test may run a worker of its own, and break it."""
+    copied = shutil.copytree(data_directory.root, tmp_path / "data")
+    made = Workshop(DataDirectory.open(copied))
+    yield made
+    made.close()

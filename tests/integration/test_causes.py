@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,7 +34,6 @@ from ftc_core.lwm2m import bootstrap as bootstrap_session
 from ftc_core.storage.lmdb import claims
 from tests.certificates import Manufacturer
 from tests.faults import damaged_lock_file, data_file_writes_to, flipped_bytes, writer_that_sleeps
-from tests.instance import make_data_directory
 from tests.raw_peer import POST, RawPeer, coap_request, uri
 from tests.worker import HOST, LocalThing, Workshop
 
@@ -91,30 +90,6 @@ def cause(name: str, seen: str, metric: tuple[str, Mapping[str, str]]) -> Callab
         return provoke
 
     return note
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> DataDirectory:
-    return make_data_directory(tmp_path_factory.mktemp("template") / "data")
-
-
-@pytest.fixture
-async def workshop(template: DataDirectory, tmp_path: Path) -> AsyncIterator[Workshop]:
-    root = tmp_path / "data"
-    await asyncio.to_thread(_copy, template.root, root)
-    made = Workshop(DataDirectory.open(root))
-    yield made
-    made.close()
-
-
-def _copy(template: Path, root: Path) -> None:
-    for source in template.rglob("*"):
-        target = root / source.relative_to(template)
-        if source.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read_bytes())
 
 
 # --- the handshake -----------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from ftc_core.device.registration import OperationDone, OperationFailed
 from ftc_core.device.retry import Reaction
 from ftc_core.domain.device import DeviceState
 from ftc_core.lwm2m.messages import dotted
+from ftc_grpc._gen.ftc.v1.device_pb2 import Device
+from ftc_grpc._gen.ftc.v1.device_service_pb2 import GetDeviceRequest
 from tests.certificates import Manufacturer, PrivateKey
 from tests.instance import Instance, Tenant, eventually
 from tests.raw_peer import DELETE, GET, POST, RawPeer, uri
@@ -37,6 +39,12 @@ class Claimed:
 
     def state(self) -> DeviceState | None:
         return self.owner.state(self.thing.endpoint_name)
+
+    def page(self) -> Device:
+        """What GetDevice shows."""
+        api = self.owner.instance.api
+        name = f"{self.owner.name}/devices/{self.outcome.device_id}"
+        return api.call(api.devices.GetDevice, GetDeviceRequest(name=name))
 
     def connect(self) -> RawPeer:
         """At the LwM2M server, with the credentials of the bootstrap."""
@@ -184,6 +192,106 @@ def test_bad_request_is_told_what_is_wrong_and_changes_nothing(
 
     assert f"{dotted(answer)} {answer.payload.decode()}" == expected
     assert claimed.owner.everything() == before
+
+
+LINKS = b'</>;rt="oma.lwm2m",</1/0>,</3>;ver=1.1,</3/0>,</5>'
+
+
+def with_links(options: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Content-Format 40 (option 12) behind the path."""
+    return sorted([*options, (12, b"\x28")], key=lambda option: option[0])
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
+def test_what_a_device_says_in_any_order_and_among_other_things_is_on_its_page(
+    version: str, claimed: Claimed, peer: RawPeer
+) -> None:
+    query = [
+        b"b=UQ",
+        b"x=1",
+        b"mccv=4.13.2",
+        b"lt=7200",
+        b"iep=" + claimed.outcome.device_id.encode(),
+        b"sms=123",
+        b"lwm2m=" + version.encode(),
+        b"d=" + claimed.owner.id.encode(),
+        b"Q",
+        b"ep=" + claimed.thing.endpoint_name.encode(),
+        b"aid=" + claimed.owner.id.encode(),
+    ]
+
+    answer = peer.ask(POST, with_links(uri("/rd", *query)), LINKS)
+
+    assert dotted(answer) == "2.01"
+    assert answer.opt.location_path == ("rd", claimed.owner.id, claimed.outcome.device_id)
+    page = claimed.page()
+    assert (page.lwm2m_version, page.binding, page.lifetime.seconds) == (version, "UQ", 7_200)
+    assert page.client_version == "4.13.2"
+    assert page.object_links == LINKS.decode()
+    assert [(one.object_id, one.version, list(one.instance_ids)) for one in page.objects] == [
+        (1, "", [0]),
+        (3, "1.1", [0]),
+        (5, "", []),
+    ]
+    assert page.last_address == f"127.0.0.1:{peer.sock.getsockname()[1]}"
+
+
+def test_device_that_says_its_name_alone_gets_the_defaults(claimed: Claimed, peer: RawPeer) -> None:
+    """LwM2M 1.0.2 TS §5.3.1: `lt` is 86,400, the version 1.0, the binding U."""
+    answer = peer.ask(POST, uri("/rd", b"ep=" + claimed.thing.endpoint_name.encode()))
+
+    assert dotted(answer) == "2.01"
+    page = claimed.page()
+    assert (page.lwm2m_version, page.binding, page.lifetime.seconds) == ("1.0", "U", 86_400)
+    assert (page.object_links, list(page.objects)) == ("", [])
+
+
+def test_update_changes_what_it_says_and_keeps_the_rest(claimed: Claimed, peer: RawPeer) -> None:
+    name = b"ep=" + claimed.thing.endpoint_name.encode()
+    answer = peer.ask(POST, with_links(uri("/rd", name, b"lwm2m=1.1", b"b=U", b"lt=300")), LINKS)
+    location = "/" + "/".join(answer.opt.location_path)
+
+    assert dotted(peer.ask(POST, uri(location, b"b=UQ", b"lt=900", b"odd"))) == "2.04"
+    page = claimed.page()
+    assert (page.binding, page.lifetime.seconds, page.object_links) == ("UQ", 900, LINKS.decode())
+
+    assert dotted(peer.ask(POST, with_links(uri(location)), b"</1/0>,</3/0>,</9/0>")) == "2.04"
+    page = claimed.page()
+    assert (page.binding, page.lifetime.seconds, page.lwm2m_version) == ("UQ", 900, "1.1")
+    assert [one.object_id for one in page.objects] == [1, 3, 9]
+
+
+@pytest.mark.parametrize("code", [POST, DELETE])
+def test_device_that_is_not_registered_is_told_so(code: int, claimed: Claimed, peer: RawPeer) -> None:
+    location = f"/rd/{claimed.owner.id}/{claimed.outcome.device_id}"
+
+    answer = peer.ask(code, uri(location))
+
+    assert (dotted(answer), answer.payload) == ("4.04", b"Not registered")
+    assert claimed.state() is DeviceState.BOOTSTRAPPED
+
+
+def test_registering_again_takes_the_place_of_the_registration(claimed: Claimed, peer: RawPeer) -> None:
+    """LwM2M 1.0.2 TS §5.3.1: a second Register of an endpoint replaces the first; its location stays."""
+    name = b"ep=" + claimed.thing.endpoint_name.encode()
+    first = peer.ask(POST, with_links(uri("/rd", name, b"lt=300", b"b=UQ")), LINKS)
+
+    second = peer.ask(POST, uri("/rd", name))
+
+    assert (dotted(first), dotted(second)) == ("2.01", "2.01")
+    assert second.opt.location_path == first.opt.location_path
+    page = claimed.page()
+    assert (page.lifetime.seconds, page.binding, page.object_links) == (86_400, "U", "")
+
+
+def test_links_that_are_no_links_do_not_keep_a_device_out(claimed: Claimed, peer: RawPeer) -> None:
+    name = b"ep=" + claimed.thing.endpoint_name.encode()
+
+    answer = peer.ask(POST, with_links(uri("/rd", name)), b"</1/0>,oops")
+
+    assert dotted(answer) == "2.01"
+    page = claimed.page()
+    assert (page.object_links, list(page.objects)) == ("</1/0>,oops", [])
 
 
 @pytest.mark.parametrize("lifetime", [1, 2**32 - 1])
