@@ -38,9 +38,12 @@ def damaged_lock_file(store: Path) -> Iterator[None]:
 
 
 @contextmanager
-def data_file_writes_to(store: Path, target: Path, flags: int) -> Iterator[None]:
-    """LMDB's pages go to `target` instead: /dev/full is a full disk, a file open for reading a failed one."""
-    descriptor = _page_descriptor(store / "data.mdb")
+def data_file_writes_to(store: Path, target: Path, flags: int, *, meta: bool = False) -> Iterator[None]:
+    """LMDB's pages go to `target` instead: /dev/full is a full disk, a file open for reading a failed one.
+
+    With `meta`, it is the meta pages, the last of a commit, that do.
+    """
+    descriptor = _descriptor(store / "data.mdb", meta=meta)
     sound, other = os.dup(descriptor), os.open(target, flags)
     os.dup2(other, descriptor)
     os.close(other)
@@ -76,8 +79,8 @@ def writer_that_sleeps(store: Path) -> Iterator[None]:
             sleeper.kill()
 
 
-def _page_descriptor(data_file: Path) -> int:
-    """The one that LMDB writes pages to; the other one, for the meta pages, has O_DSYNC."""
+def _descriptor(data_file: Path, *, meta: bool) -> int:
+    """The one that LMDB writes pages to, or the other one, for the meta pages, which has O_DSYNC."""
     for place in Path("/proc/self/fd").iterdir():
         try:
             if place.readlink() != data_file.resolve():
@@ -86,6 +89,6 @@ def _page_descriptor(data_file: Path) -> int:
         except FileNotFoundError:
             continue  # the descriptor of this very listing
         flags = next(line for line in information.splitlines() if line.startswith("flags:"))
-        if not int(flags.split()[1], 8) & os.O_DSYNC:
+        if bool(int(flags.split()[1], 8) & os.O_DSYNC) is meta:
             return int(place.name)
     raise AssertionError(f"{data_file} is not open")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import os
 import stat
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import lmdb
+import msgspec
 import pytest
 
 from ftc_core.errors import FtcError, Reason
@@ -17,8 +19,9 @@ from ftc_core.limits import REQUEST_ID_SWEEP, REQUEST_ID_TTL_S, STORE_MAX_READER
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
 from ftc_core.storage.lmdb.faults import translate
-from ftc_core.storage.port import CreateEnrollments, IdempotencyKey, Submission
+from ftc_core.storage.port import CreateAccount, CreateEnrollments, IdempotencyKey, Submission
 from tests.conformance.scene import NOW, Scene, fingerprint
+from tests.faults import data_file_writes_to
 
 
 def refusal_of(call: Callable[[], object]) -> FtcError:
@@ -219,13 +222,36 @@ def system_error(code: int) -> lmdb.Error:
         (lmdb.TxnFullError("put"), Reason.INTERNAL_2),
         (system_error(errno.ENOSPC), Reason.INTERNAL_2),
         (lmdb.CorruptedError("get"), Reason.INTERNAL_5),
-        (lmdb.PanicError("begin"), Reason.INTERNAL_5),
+        (lmdb.PanicError("begin"), Reason.INTERNAL_3),
         (lmdb.ReadersFullError("begin"), Reason.INTERNAL_3),
         (system_error(errno.EIO), Reason.INTERNAL_3),
     ],
 )
 def test_each_error_of_lmdb_has_its_number(error: lmdb.Error, reason: Reason) -> None:
     assert translate(error, otherwise=Reason.INTERNAL_3).reason is reason
+
+
+def test_a_store_whose_meta_page_could_not_be_written_is_unavailable_until_it_is_opened_anew(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store"
+    store = open_lmdb(path, create=True)
+    scene = Scene(store)
+    account = scene.account()
+    command = CreateAccount(msgspec.structs.replace(account, id=scene.new_id()))
+
+    with data_file_writes_to(path, path / "data.mdb", os.O_RDONLY, meta=True):
+        lost = refusal_of(lambda: scene.run(command))
+    after = [refusal_of(lambda: scene.run(command)), refusal_of(store.view)]
+    store.close()
+
+    assert lost.reason is Reason.INTERNAL_3
+    assert [refusal.reason for refusal in after] == [Reason.INTERNAL_1] * 2
+    store = open_lmdb(path)
+    Scene(store).run(command)
+    with store.view() as view:
+        assert view.count_accounts() == 2
+    store.close()
 
 
 def test_an_error_of_lmdb_inside_a_view_leaves_it_as_ours(tmp_path: Path) -> None:

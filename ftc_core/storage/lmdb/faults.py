@@ -15,14 +15,17 @@ _CORRUPT = (
     lmdb.CorruptedError,
     lmdb.InvalidError,
     lmdb.PageNotFoundError,
-    lmdb.PanicError,
     lmdb.VersionMismatchError,
 )
 _FULL_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def translate(error: lmdb.Error, otherwise: Reason = Reason.INTERNAL_1) -> FtcError:
-    """The FtcError for `error`: INTERNAL_2 (full), INTERNAL_5 (corrupt), else `otherwise`."""
+    """The FtcError for `error`: INTERNAL_2 (full), INTERNAL_5 (corrupt), else `otherwise`.
+
+    A panic is not a corrupt file: after a meta page could not be written, LMDB refuses to begin anything in
+    this environment, while the file is as the last commit left it. Opening it anew heals.
+    """
     code = getattr(error, "code", 0)  # the extension does not set it on every error that it raises
     if isinstance(error, _FULL) or code in _FULL_CODES:
         reason = Reason.INTERNAL_2
