@@ -449,6 +449,16 @@ async def test_cause_is_seen_by_the_device_and_counted_on_its_own(
     assert risen == {row.name}
 
 
+async def test_trusted_ca_that_has_expired_looks_like_an_expired_device(workshop: Workshop) -> None:
+    past = utc_now() - timedelta(days=1)
+    expired = Manufacturer("Expired CA", not_before=past - timedelta(days=9), not_after=past)
+    workshop.trust(expired)
+    thing = workshop.enroll(workshop.thing(ca=expired))
+
+    async with workshop.running():
+        assert await thing.sees() == "Secure Connection Failed: certificate_expired"
+
+
 async def test_device_that_vanishes_in_mid_bootstrap_leaves_the_same_mark_as_one_that_resets(
     workshop: Workshop,
 ) -> None:
