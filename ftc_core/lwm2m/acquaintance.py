@@ -14,7 +14,8 @@ from aiocoap.numbers.codes import Code
 from ftc_core.limits import DISCOVER_PATIENCE_MAX_S, DISCOVER_PATIENCE_ROUND_TRIPS, DISCOVER_PATIENCE_S
 from ftc_core.lwm2m import content
 from ftc_core.lwm2m.accounts import AccountLayout, Survey, Trust
-from ftc_core.lwm2m.discovery import VERSION_1_1, BadLinks, parse_discovered
+from ftc_core.lwm2m.discovery import VERSION_1_1, parse_discovered
+from ftc_core.lwm2m.links import BadLinks
 from ftc_core.lwm2m.request import Dialect
 from ftc_core.lwm2m.transitions import BootstrapInput
 from ftc_core.lwm2m.values import BadPayload, Path

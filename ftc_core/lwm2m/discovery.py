@@ -12,12 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aiocoap.util import linkformat
-from aiocoap.util.vendored.link_header import ParseException
-
 from ftc_core.limits import COAP_BODY_MAX_BYTES
+from ftc_core.lwm2m.links import BadLinks, parse_links
 
-__all__ = ["VERSION_1_0", "VERSION_1_1", "BadLinks", "Discovered", "Version", "parse_discovered"]
+__all__ = ["VERSION_1_0", "VERSION_1_1", "Discovered", "Version", "parse_discovered"]
 
 Version = tuple[int, int]
 """Of the LwM2M enabler: major and minor."""
@@ -26,14 +24,9 @@ VERSION_1_1: Version = (1, 1)
 
 _LEADING_VERSION = re.compile(r'\s*lwm2m="?([0-9]\.[0-9])"?\s*(?:,|$)')
 _VERSION = re.compile(r"([0-9])\.([0-9])")
-_SPACES = re.compile(" +")
 _INSTANCE = re.compile(r"/([0-9]{1,5})/([0-9]{1,5})/?")
 _SHORT_SERVER_ID = re.compile(r"[0-9]{1,5}")
 _SECURITY, _SERVER = 0, 1
-
-
-class BadLinks(Exception):  # noqa: N818 - the name says what the payload is, as in `except BadLinks`
-    """A payload is not in the link format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +60,11 @@ def parse_discovered(payload: bytes) -> Discovered:
     leading = _LEADING_VERSION.match(text)
     if leading is not None:
         version, text = _version(leading[1]), text[leading.end() :]
-    try:
-        links = linkformat.parse(_SPACES.sub(" ", text)).links  # of many in a row the parser makes heavy work
-    except ParseException:
-        raise BadLinks("not in the link format") from None
     instances: dict[int, dict[int, int | None]] = {_SECURITY: {}, _SERVER: {}}
-    for link in links:
-        attributes = dict(reversed(link.attr_pairs))  # the first of a name counts (RFC 6690 §2)
-        if link.href == "/":
+    for target, attributes in parse_links(text):
+        if target == "/":
             version = _version(attributes.get("lwm2m") or "")
-        place = _INSTANCE.fullmatch(link.href)
+        place = _INSTANCE.fullmatch(target)
         if place is not None and int(place[1]) in instances:
             instances[int(place[1])][int(place[2])] = _short_server_id(attributes.get("ssid"))
     return Discovered(version, instances[_SECURITY], instances[_SERVER])

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from aiocoap.util import linkformat
-from aiocoap.util.vendored.link_header import ParseException
+from ftc_core.lwm2m.links import BadLinks, parse_links
 
 __all__ = ["RegisteredObject", "parse_object_links"]
 
@@ -19,7 +18,6 @@ _ROOT_TYPE = "oma.lwm2m"
 _PLACE = re.compile(r"/([0-9]{1,5})(?:/([0-9]{1,5}))?/?")
 _ID_MAX = 65_535
 _VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
-_SPACES = re.compile(" +")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +36,13 @@ def parse_object_links(text: str) -> tuple[RegisteredObject, ...]:
     field have been registered with all the same, has no objects.
     """
     try:
-        links = linkformat.parse(_SPACES.sub(" ", text)).links  # of many in a row the parser makes heavy work
-    except ParseException:
+        links = parse_links(text)
+    except BadLinks:
         return ()
-    # Of an attribute that is given twice, the first counts (RFC 6690 §2).
-    attributes = [(link.href, dict(reversed(link.attr_pairs))) for link in links]
-    root = next((href.rstrip("/") for href, named in attributes if _is_root(named.get("rt"))), "")
+    root = next((href.rstrip("/") for href, named in links if _is_root(named.get("rt"))), "")
     instances: dict[int, set[int]] = {}
     versions: dict[int, str] = {}
-    for href, named in attributes:
+    for href, named in links:
         place = _PLACE.fullmatch(href.removeprefix(root))
         if place is None or int(place[1]) > _ID_MAX:
             continue
@@ -54,8 +50,9 @@ def parse_object_links(text: str) -> tuple[RegisteredObject, ...]:
         found = instances.setdefault(object_id, set())
         if place[2] is not None and int(place[2]) <= _ID_MAX:
             found.add(int(place[2]))
-        if _VERSION.fullmatch(named.get("ver") or ""):
-            versions[object_id] = named["ver"]
+        version = named.get("ver") or ""
+        if _VERSION.fullmatch(version):
+            versions[object_id] = version
     return tuple(
         RegisteredObject(object_id, versions.get(object_id, ""), tuple(sorted(instances[object_id])))
         for object_id in sorted(instances)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftc_core.lwm2m import content
-from ftc_core.lwm2m.discovery import BadLinks, parse_discovered
+from ftc_core.lwm2m.discovery import parse_discovered
+from ftc_core.lwm2m.links import BadLinks
 from ftc_core.lwm2m.values import RESOURCE_TYPES, BadPayload, Values, ValueType, is_of
 
 NUMBERS = st.integers(0, 0xFFFF) | st.integers(0, 2)
