@@ -320,9 +320,14 @@ async def bug(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> str:
 @cause("Internal error #9", "5.00 Internal error #9", refused("INTERNAL_9"))
 async def claim_timed_out(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> str:
     """Another process sits on the store for longer than a bootstrap may take."""
-    monkeypatch.setattr(bootstrap_session, "BOOTSTRAP_SESSION_TIMEOUT_S", 0.3)
-    store = workshop.directory.store
-    return await told_and_healed(workshop, lambda: writer_that_sleeps(store))
+
+    @contextmanager
+    def fault() -> Iterator[None]:
+        with monkeypatch.context() as patch, writer_that_sleeps(workshop.directory.store):
+            patch.setattr(bootstrap_session, "BOOTSTRAP_SESSION_TIMEOUT_S", 0.3)
+            yield
+
+    return await told_and_healed(workshop, fault)
 
 
 # --- what happens behind the claim: the device is past the point where it could be told ----------------
@@ -411,8 +416,8 @@ async def write_rejected(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
 @cause("Internal error #9, device silent", "silence", failed("INTERNAL_9"))
 async def device_silent(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> str:
     """It would be waited for by retransmissions, and 120 s at most; here for less than the first of them."""
-    monkeypatch.setattr(bootstrap_session, "BOOTSTRAP_SESSION_TIMEOUT_S", 0.5)
-    return await given_up(workshop, lambda _: None, "INTERNAL_9", patience_s=1.0)
+    monkeypatch.setattr(bootstrap_session, "BOOTSTRAP_SESSION_TIMEOUT_S", 1.0)
+    return await given_up(workshop, lambda _: None, "INTERNAL_9", patience_s=1.4)
 
 
 # --- overload ----------------------------------------------------------------------------------------
