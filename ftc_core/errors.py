@@ -79,6 +79,15 @@ class Reason(StrEnum):
     RESOURCE_ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
     ACCOUNT_NOT_EMPTY = "ACCOUNT_NOT_EMPTY"
     OWN_KEY = "OWN_KEY"
+    TRANSFER_TO_SELF = "TRANSFER_TO_SELF"
+    TRANSFER_WRONG_SIDE = "TRANSFER_WRONG_SIDE"
+    TRANSFER_DEVICE_OFFERED = "TRANSFER_DEVICE_OFFERED"
+    TRANSFER_DECIDED = "TRANSFER_DECIDED"
+    TRANSFER_EXPIRED = "TRANSFER_EXPIRED"
+    TRANSFER_OUTDATED = "TRANSFER_OUTDATED"
+    TRANSFER_CODE_INVALID = "TRANSFER_CODE_INVALID"
+    TRANSFER_CODE_LIMIT_REACHED = "TRANSFER_CODE_LIMIT_REACHED"
+    TRANSFER_LIMIT_REACHED = "TRANSFER_LIMIT_REACHED"
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     ETAG_MISMATCH = "ETAG_MISMATCH"
     ROW_TOO_LONG = "ROW_TOO_LONG"
@@ -348,6 +357,48 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "FAILED_PRECONDITION", "", "account is not empty", "Delete first what the message names."
     ),
     Reason.OWN_KEY: ErrorSpec("FAILED_PRECONDITION", "", "a key cannot delete itself", "Use another key."),
+    Reason.TRANSFER_TO_SELF: ErrorSpec(
+        "INVALID_ARGUMENT", "", "an account cannot transfer devices to itself", "Name another account."
+    ),
+    Reason.TRANSFER_WRONG_SIDE: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "",
+        "the other account decides this",
+        "The receiver accepts or rejects a transfer; the account that offers it cancels it.",
+    ),
+    Reason.TRANSFER_DEVICE_OFFERED: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "",
+        "device is in another open transfer",
+        "Cancel the transfer that the message names, or wait for its end.",
+    ),
+    Reason.TRANSFER_DECIDED: ErrorSpec(
+        "FAILED_PRECONDITION", "", "transfer is already decided", "Have its devices offered anew."
+    ),
+    Reason.TRANSFER_EXPIRED: ErrorSpec(
+        "FAILED_PRECONDITION", "", "transfer has expired", "Have its devices offered anew."
+    ),
+    Reason.TRANSFER_OUTDATED: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "",
+        "a device is no longer the owner's to give",
+        "Have the transfer cancelled, and the remaining devices offered anew.",
+    ),
+    Reason.TRANSFER_CODE_INVALID: ErrorSpec(
+        "NOT_FOUND",
+        "",
+        "no open transfer has this code",
+        "Check the code with whoever gave it to you; each works for one acceptance.",
+    ),
+    Reason.TRANSFER_CODE_LIMIT_REACHED: ErrorSpec(
+        "RESOURCE_EXHAUSTED", "", "too many wrong transfer codes", "Wait, then try the right code."
+    ),
+    Reason.TRANSFER_LIMIT_REACHED: ErrorSpec(
+        "RESOURCE_EXHAUSTED",
+        "",
+        "account has too many transfers",
+        "Wait until decided ones are forgotten (30 days), or put more devices into one.",
+    ),
     Reason.REQUEST_ID_REUSED: ErrorSpec(
         "INVALID_ARGUMENT",
         "",

@@ -134,6 +134,27 @@ RPC_MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 RPC_METADATA_MAX_BYTES = 16 * 1024
 """Bytes of gRPC metadata."""
 
+# --- transfers -------------------------------------------------------------------------------------
+TRANSFER_DEVICES_MAX = 1_000
+"""Devices in one transfer: they change hands in one transaction, which others wait for."""
+TRANSFERS_MAX = 10_000
+"""Transfers that one account offers and that are kept, open or not: ten million devices."""
+TRANSFER_TTL_DEFAULT_S = 7 * 86_400.0
+"""Seconds after which an offer ends whose owner names no other time."""
+TRANSFER_TTL_MAX_S = 365 * 86_400.0
+"""Seconds after which an offer ends at the latest: a forgotten one must not stand for ever."""
+TRANSFERS_KEPT_S = 30 * 86_400.0
+"""Seconds for which a transfer that was decided can still be read."""
+TRANSFERS_SWEPT_AT_ONCE = 10
+"""Transfers ended or forgotten in one transaction: of 1,000 devices each, milliseconds."""
+FORMER_OWNERS_MAX = 16
+"""Former owners whose `aid` a device may still say after transfers: one that slept through more of them needs
+a factory reset."""
+CODE_FAILURES_MAX = 5
+"""Wrong transfer codes that an account may try in a CODE_FAILURES_WINDOW_S: people mistype."""
+CODE_FAILURES_WINDOW_S = 60.0
+"""Seconds after which a wrong code is forgiven. 130 bits are not guessed anyway; this makes it show."""
+
 # --- bulk ------------------------------------------------------------------------------------------
 BULK_INPUT_MAX_BYTES = 4 * 1024**3
 """Bytes of one uploaded CSV (PRODUCT §3): some forty million enrollment IDs."""

@@ -17,7 +17,7 @@ from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.errors import FtcError, Reason
 
-__all__ = ["Check", "ClaimFacts", "ClaimRequest", "Decision", "Granted", "decide"]
+__all__ = ["Check", "ClaimFacts", "ClaimRequest", "Decision", "Granted", "decide", "named_account"]
 
 
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class ClaimFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the store knows about one request.
 
     `enrollment` is the fingerprint's, whichever account holds it. `account` is the account that would own
-    the device: the one named by `aid`, else the enrollment's. `certificates` are that account's trusted
+    the device: the `named_account`, else the enrollment's. `certificates` are that account's trusted
     certificates whose fingerprint is in `request.issuing_cas`. `device` is the fingerprint's device,
     whichever account holds it. `endpoint_holder` is the fingerprint that holds the endpoint name in
     `account`, if any.
@@ -88,6 +88,17 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         raise FtcError(self.outcome)
 
 
+def named_account(request: ClaimRequest, device: Device | None) -> str | None:
+    """The account that the request names by `aid`; None if it names none. `device` is the fingerprint's.
+
+    A device that was transferred since its last bootstrap still says the `aid` of a former owner: that names
+    the present one (PRODUCT §4.2). After a release it names the former owner, who no longer waits for it.
+    """
+    if device is not None and request.account_id in device.former_account_ids:
+        return device.account_id
+    return request.account_id
+
+
 def decide(facts: ClaimFacts, now: datetime) -> Decision:
     """Judge one Bootstrap-Request at `now` (aware, UTC). Total: it never raises."""
     checks: list[Check] = []
@@ -115,15 +126,16 @@ def _checks(facts: ClaimFacts, now: datetime) -> Iterator[Check]:
         detail=f"endpoint name {request.endpoint_name!r}, certificate common name {request.common_name!r}",
     )
 
-    if request.account_id is None:
+    named = named_account(request, facts.device)
+    if named is None:
         yield from _enrolled(enrollment, now, None)
         yield _certificate_in_account(facts, enrollment_mode_only=True)
     else:
         # With aid the account is named by the device, so its certificate is judged first: whether an
         # enrollment is needed at all depends on that certificate's enrollment_mode.
         yield _certificate_in_account(facts, enrollment_mode_only=False)
-        if not _pre_assigning(facts):
-            yield from _enrolled(enrollment, now, request.account_id)
+        if not _pre_assigning(facts, named):
+            yield from _enrolled(enrollment, now, named)
 
     active = account is not None and account.status is AccountStatus.ACTIVE
     yield Check(
@@ -187,13 +199,13 @@ def _usable(facts: ClaimFacts, *, enrollment_mode_only: bool) -> list[TrustedCer
     ]
 
 
-def _pre_assigning(facts: ClaimFacts) -> bool:
+def _pre_assigning(facts: ClaimFacts, named: str) -> bool:
     """Whether a certificate without enrollment_mode lets the device in without an enrollment.
 
     An enrollment that stands on another account's list outranks that: each fingerprint has one owner.
     """
-    elsewhere = facts.enrollment is not None and facts.enrollment.account_id != facts.request.account_id
-    owned_elsewhere = facts.device is not None and facts.device.account_id != facts.request.account_id
+    elsewhere = facts.enrollment is not None and facts.enrollment.account_id != named
+    owned_elsewhere = facts.device is not None and facts.device.account_id != named
     if elsewhere or owned_elsewhere:
         return False
     return any(not c.enrollment_mode for c in _usable(facts, enrollment_mode_only=False))

@@ -31,7 +31,12 @@ class DeviceTime(StrEnum):
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """A claimed device. `lifetime` is the registration's, seconds; `enrollment_id` None if pre-assigned."""
+    """A claimed device. `lifetime` is the registration's, seconds; `enrollment_id` None if pre-assigned.
+
+    `issuing_cas` are the fingerprints (32 bytes) of the trusted CAs on the path of its certificate, as of the
+    last claim. `former_account_ids` are the accounts from which it came by transfers, the last one first, at
+    most FORMER_OWNERS_MAX: none of them released it.
+    """
 
     id: str
     account_id: str
@@ -51,6 +56,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     object_links: str = ""
     client_version: str = ""
     last_address: str = ""
+    issuing_cas: tuple[bytes, ...] = ()
+    former_account_ids: tuple[str, ...] = ()
     revision: int = 0
 
     def registration_expires_at(self) -> datetime | None:

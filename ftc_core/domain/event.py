@@ -18,15 +18,21 @@ class EventKind(StrEnum):
     ENROLLMENT_DELETED = "ENROLLMENT_DELETED"
     ENROLLMENT_EXPIRING = "ENROLLMENT_EXPIRING"
     ENROLLMENT_EXPIRED = "ENROLLMENT_EXPIRED"
+    ENROLLMENT_TRANSFERRED = "ENROLLMENT_TRANSFERRED"
     DEVICE_CLAIMED = "DEVICE_CLAIMED"
     DEVICE_BOOTSTRAPPED = "DEVICE_BOOTSTRAPPED"
     DEVICE_REGISTERED = "DEVICE_REGISTERED"
     DEVICE_DEREGISTERED = "DEVICE_DEREGISTERED"
     DEVICE_RELEASED = "DEVICE_RELEASED"
+    DEVICE_TRANSFERRED = "DEVICE_TRANSFERRED"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One change in one account. `revision` is assigned inside the commit, so a watch has no gaps."""
+    """One change in one account. `revision` is assigned inside the commit, so a watch has no gaps.
+
+    A transfer is one change in two accounts: at this very revision `account_id` gains what `from_account_id`
+    loses.
+    """
 
     revision: int
     at: datetime
@@ -35,3 +41,4 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     enrollment_id: str | None = None
     device_id: str | None = None
     fingerprint: bytes | None = None
+    from_account_id: str | None = None

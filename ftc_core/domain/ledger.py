@@ -26,10 +26,15 @@ class LedgerKind(StrEnum):
 
     CLAIMED = "CLAIMED"
     RELEASED = "RELEASED"
+    TRANSFERRED = "TRANSFERRED"
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One change of ownership. `sequence` counts from 1 per fingerprint; `hash` is 32 bytes."""
+    """One change of ownership. `sequence` counts from 1 per fingerprint; `hash` is 32 bytes.
+
+    `account_id` is the owner after CLAIMED and TRANSFERRED, the last one before RELEASED. A TRANSFERRED one
+    has the owner before it, and the transfer.
+    """
 
     fingerprint: bytes
     sequence: int
@@ -38,6 +43,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     device_id: str
     at: datetime
     revision: int
+    from_account_id: str | None = None
+    transfer_id: str | None = None
     previous_hash: bytes
     hash: bytes
 
@@ -53,6 +60,8 @@ def _hash(entry: LedgerEntry) -> bytes:
             entry.device_id,
             entry.at,
             entry.revision,
+            entry.from_account_id,
+            entry.transfer_id,
             entry.previous_hash,
         )
     )
@@ -68,6 +77,8 @@ def append(
     device_id: str,
     at: datetime,
     revision: int,
+    from_account_id: str | None = None,
+    transfer_id: str | None = None,
 ) -> LedgerEntry:
     """The entry that follows `head` (None at the start of a device's history)."""
     unsealed = LedgerEntry(
@@ -78,6 +89,8 @@ def append(
         device_id=device_id,
         at=at,
         revision=revision,
+        from_account_id=from_account_id,
+        transfer_id=transfer_id,
         previous_hash=head.hash if head else GENESIS_HASH,
         hash=b"",
     )

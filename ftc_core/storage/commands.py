@@ -25,6 +25,15 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
     ExpireBulkJobs,
 )
+from ftc_core.storage.transfer_commands import (
+    AcceptTransfer,
+    CancelTransfer,
+    CreateTransfer,
+    ExpireTransfers,
+    ForgetTransfers,
+    RejectTransfer,
+    TransferWritten,
+)
 
 __all__ = [
     "AnnounceExpiries",
@@ -325,6 +334,12 @@ Command = (
     | EndBulkJob
     | DeleteBulkJob
     | ExpireBulkJobs
+    | CreateTransfer
+    | AcceptTransfer
+    | RejectTransfer
+    | CancelTransfer
+    | ExpireTransfers
+    | ForgetTransfers
 )
 
 
@@ -362,7 +377,7 @@ class Swept(msgspec.Struct, frozen=True, tag=True):
     more: bool
 
 
-Outcome = Created | Claimed | Done | Swept | BulkWritten | BulkSwept
+Outcome = Created | Claimed | Done | Swept | BulkWritten | BulkSwept | TransferWritten
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):

@@ -57,6 +57,7 @@ from ftc_core.storage.commands import (
     UpdateRegistration,
     UpdateTrustedCertificate,
 )
+from ftc_core.storage.transfer_view import TransferView
 
 __all__ = [
     "AnnounceExpiries",
@@ -93,7 +94,7 @@ __all__ = [
 ]
 
 
-class View(Protocol):
+class View(TransferView, Protocol):
     """A consistent snapshot. Microseconds per call; not to be held across an await.
 
     Lists raise FtcError PAGE_TOKEN_INVALID if `after` is not an ID.

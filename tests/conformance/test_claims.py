@@ -126,6 +126,7 @@ def test_a_claim_writes_all_of_its_effects(scene: Scene) -> None:
         last_seen_at=NOW,
         client_version="4.13",
         last_address="192.0.2.1:40000",
+        issuing_cas=(CA,),
         revision=before + 2,
     )
     with scene.store.view() as view:

@@ -47,7 +47,9 @@ def test_each_entry_holds_the_hash_of_the_one_before() -> None:
 def test_the_hash_is_that_of_the_documented_content() -> None:
     """Computed apart from the module: the file format of exported ledgers hangs on it."""
     [entry] = chain(1)
-    content = msgspec.msgpack.encode([FINGERPRINT, 1, "CLAIMED", "a" * 32, "d" * 32, AT, 10, bytes(32)])
+    content = msgspec.msgpack.encode(
+        [FINGERPRINT, 1, "CLAIMED", "a" * 32, "d" * 32, AT, 10, None, None, bytes(32)]
+    )
     assert entry.hash == hashlib.sha256(b"ftc-ledger-v1\x00" + content).digest()
 
 

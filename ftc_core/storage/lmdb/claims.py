@@ -97,6 +97,7 @@ def _claim_first(writer: Writer, command: ClaimDevice, grant: Granted) -> Claime
         last_seen_at=now,
         client_version=request.client_version,
         last_address=request.address,
+        issuing_cas=request.issuing_cas,
     )
     revision = emit_device(writer, EventKind.DEVICE_CLAIMED, now, device)
     device = msgspec.structs.replace(device, revision=revision)
@@ -115,6 +116,7 @@ def _claim_again(writer: Writer, command: ClaimDevice, grant: Granted, before: D
         last_seen_at=command.now,
         client_version=request.client_version or before.client_version,
         last_address=request.address,
+        issuing_cas=request.issuing_cas,
         revision=writer.next_revision(),
     )
     change_device(writer, before, after)

@@ -25,7 +25,14 @@ from ftc_core.storage.lmdb.tables import (
 )
 from ftc_core.storage.lmdb.writer import Writer
 
-__all__ = ["add_device", "change_device", "emit_device", "keep_last_bootstrap", "release_device"]
+__all__ = [
+    "add_device",
+    "change_device",
+    "emit_device",
+    "keep_last_bootstrap",
+    "release_device",
+    "transfer_device",
+]
 
 
 _TIMES: Final[tuple[tuple[Callable[[Device], datetime | None], bytes], ...]] = tuple(
@@ -36,13 +43,7 @@ _TIMES: Final[tuple[tuple[Callable[[Device], datetime | None], bytes], ...]] = t
 
 def add_device(writer: Writer, device: Device) -> None:
     """Store a device that is new in its account. Raises FtcError RESOURCE_ALREADY_EXISTS: its ID is taken."""
-    tables, key = writer.tables, _key(device)
-    writer.add(tables.devices, key, records.DEVICE.encode(device))
-    writer.put(tables.devices_by_fingerprint, fingerprint_key(device.fingerprint), key)
-    writer.put(tables.endpoint_names, _endpoint_key(device), device.fingerprint)
-    for time_of, tag in _TIMES:
-        writer.put(tables.devices_by_time, _time_key(key, tag, time_of(device)))
-    writer.count(device.account_id, devices=1)
+    _insert(writer, device)
     _append_ledger(writer, LedgerKind.CLAIMED, device, device.claimed_at, device.revision)
 
 
@@ -73,23 +74,30 @@ def keep_last_bootstrap(writer: Writer, device: Device, bootstrap: LastBootstrap
 
 def release_device(writer: Writer, device: Device, at: datetime) -> int:
     """Take the device from its account: records, name, quota count, registration → revision of the event."""
-    tables, key = writer.tables, _key(device)
-    writer.delete(tables.devices, key)
-    writer.delete(tables.last_bootstraps, key)
-    writer.delete(tables.devices_by_fingerprint, device.fingerprint)
-    writer.delete(tables.endpoint_names, _endpoint_key(device))
-    for time_of, tag in _TIMES:
-        writer.delete(tables.devices_by_time, _time_key(key, tag, time_of(device)))
-    lapses = device.registration_expires_at()
-    if lapses is not None:
-        writer.delete(tables.registration_expiry, time_key(lapses) + key)
-    writer.count(device.account_id, devices=-1)
+    _remove(writer, device)
     revision = emit_device(writer, EventKind.DEVICE_RELEASED, at, device)
     _append_ledger(writer, LedgerKind.RELEASED, device, at, revision)
     return revision
 
 
-def emit_device(writer: Writer, kind: EventKind, at: datetime, device: Device) -> int:
+def transfer_device(writer: Writer, before: Device, after: Device, transfer_id: str) -> None:
+    """Store `after`, of its new account, in the place of `before`."""
+    _remove(writer, before)
+    _insert(writer, after)
+    _append_ledger(
+        writer,
+        LedgerKind.TRANSFERRED,
+        after,
+        after.claimed_at,
+        after.revision,
+        from_account_id=before.account_id,
+        transfer_id=transfer_id,
+    )
+
+
+def emit_device(
+    writer: Writer, kind: EventKind, at: datetime, device: Device, *, from_account_id: str | None = None
+) -> int:
     """Record an event of a device → its revision."""
     return writer.emit(
         kind,
@@ -98,10 +106,46 @@ def emit_device(writer: Writer, kind: EventKind, at: datetime, device: Device) -
         enrollment_id=device.enrollment_id,
         device_id=device.id,
         fingerprint=device.fingerprint,
+        from_account_id=from_account_id,
     )
 
 
-def _append_ledger(writer: Writer, kind: LedgerKind, device: Device, at: datetime, revision: int) -> None:
+def _insert(writer: Writer, device: Device) -> None:
+    tables, key = writer.tables, _key(device)
+    writer.add(tables.devices, key, records.DEVICE.encode(device))
+    writer.put(tables.devices_by_fingerprint, fingerprint_key(device.fingerprint), key)
+    writer.put(tables.endpoint_names, _endpoint_key(device), device.fingerprint)
+    for time_of, tag in _TIMES:
+        writer.put(tables.devices_by_time, _time_key(key, tag, time_of(device)))
+    writer.count(device.account_id, devices=1)
+
+
+def _remove(writer: Writer, device: Device) -> None:
+    """All that its account had of it, and the offer that it is in: an owner gives only what he has."""
+    tables, key = writer.tables, _key(device)
+    writer.delete(tables.devices, key)
+    writer.delete(tables.last_bootstraps, key)
+    writer.delete(tables.devices_by_fingerprint, device.fingerprint)
+    writer.delete(tables.endpoint_names, _endpoint_key(device))
+    writer.delete(tables.transfer_by_fingerprint, device.fingerprint)
+    for time_of, tag in _TIMES:
+        writer.delete(tables.devices_by_time, _time_key(key, tag, time_of(device)))
+    lapses = device.registration_expires_at()
+    if lapses is not None:
+        writer.delete(tables.registration_expiry, time_key(lapses) + key)
+    writer.count(device.account_id, devices=-1)
+
+
+def _append_ledger(
+    writer: Writer,
+    kind: LedgerKind,
+    device: Device,
+    at: datetime,
+    revision: int,
+    *,
+    from_account_id: str | None = None,
+    transfer_id: str | None = None,
+) -> None:
     entry = ledger.append(
         writer.view.ledger_head(device.fingerprint),
         fingerprint=device.fingerprint,
@@ -110,6 +154,8 @@ def _append_ledger(writer: Writer, kind: LedgerKind, device: Device, at: datetim
         device_id=device.id,
         at=at,
         revision=revision,
+        from_account_id=from_account_id,
+        transfer_id=transfer_id,
     )
     key = entry.fingerprint + number_key(entry.sequence)
     writer.put(writer.tables.ledger, key, records.LEDGER_ENTRY.encode(entry))

@@ -34,6 +34,7 @@ __all__ = [
     "expire_enrollments",
     "insert_enrollments",
     "remove_enrollment",
+    "transfer_enrollment",
 ]
 
 
@@ -177,6 +178,25 @@ def claim_enrollment(writer: Writer, before: Enrollment, claimed: Enrollment) ->
     writer.delete(tables.enrollments_by_claim, time_order_key(account, before.claimed_at, enrollment_key))
     writer.put(tables.enrollments_by_claim, time_order_key(account, claimed.claimed_at, enrollment_key))
     writer.put(tables.enrollments, claimed.fingerprint, records.ENROLLMENT.encode(claimed))
+
+
+def transfer_enrollment(writer: Writer, before: Enrollment, account_id: str, now: datetime) -> None:
+    """Move an enrollment to another account's list, under its ID; a claimed one counts as claimed `now`."""
+    tables = writer.tables
+    moved = msgspec.structs.replace(
+        before, account_id=account_id, claimed_at=None if before.claimed_at is None else now
+    )
+    revision = writer.emit_enrollment(
+        EventKind.ENROLLMENT_TRANSFERRED, now, moved, from_account_id=before.account_id
+    )
+    moved = msgspec.structs.replace(moved, revision=revision)
+    writer.delete(tables.enrollments_by_account, pack_id(before.account_id) + pack_id(before.id))
+    writer.delete(tables.enrollments_by_claim, _claim_key(before))
+    writer.put(tables.enrollments_by_account, pack_id(account_id) + pack_id(moved.id), moved.fingerprint)
+    writer.put(tables.enrollments_by_claim, _claim_key(moved))
+    writer.put(tables.enrollments, moved.fingerprint, records.ENROLLMENT.encode(moved))
+    writer.count(before.account_id, enrollments=-1)
+    writer.count(account_id, enrollments=1)
 
 
 def _enrollments_at(writer: Writer, keys: Sequence[bytes]) -> list[Enrollment]:

@@ -18,6 +18,7 @@ from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
 from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerEntry
+from ftc_core.domain.transfer import DeviceTransfer
 from ftc_core.storage.lmdb.faults import corrupt
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "EVENT",
     "LAST_BOOTSTRAP",
     "LEDGER_ENTRY",
+    "TRANSFER",
     "Codec",
 ]
 
@@ -74,3 +76,4 @@ LEDGER_ENTRY: Final[Codec[LedgerEntry]] = Codec(LedgerEntry, 1)
 EVENT: Final[Codec[Event]] = Codec(Event, 1)
 BULK_JOB: Final[Codec[BulkJob]] = Codec(BulkJob, 1)
 BULK_BATCH: Final[Codec[BulkBatch]] = Codec(BulkBatch, 1)
+TRANSFER: Final[Codec[DeviceTransfer]] = Codec(DeviceTransfer, 1)

@@ -30,6 +30,7 @@ from ftc_core.storage.lmdb import (
     events,
     idempotency,
     registrations,
+    transfers,
 )
 from ftc_core.storage.lmdb.environment import open_environment
 from ftc_core.storage.lmdb.faults import translate
@@ -61,6 +62,14 @@ from ftc_core.storage.port import (
     UpdateAccount,
     UpdateRegistration,
     UpdateTrustedCertificate,
+)
+from ftc_core.storage.transfer_commands import (
+    AcceptTransfer,
+    CancelTransfer,
+    CreateTransfer,
+    ExpireTransfers,
+    ForgetTransfers,
+    RejectTransfer,
 )
 
 __all__ = ["LmdbStore", "open_lmdb"]
@@ -234,5 +243,17 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return bulk.delete_bulk_job(writer, command)
         case ExpireBulkJobs():
             return bulk.expire_bulk_jobs(writer, command)
+        case CreateTransfer():
+            return transfers.create_transfer(writer, command)
+        case AcceptTransfer():
+            return transfers.accept_transfer(writer, command)
+        case RejectTransfer():
+            return transfers.reject_transfer(writer, command)
+        case CancelTransfer():
+            return transfers.cancel_transfer(writer, command)
+        case ExpireTransfers():
+            return transfers.expire_transfers(writer, command)
+        case ForgetTransfers():
+            return transfers.forget_transfers(writer, command)
         case _:
             assert_never(command)

@@ -35,6 +35,11 @@ otherwise; `–` is an empty value.
 | bulk_unfinished | job | – |
 | bulk_completed | time of completion, job | – |
 | bulk_batches | job, byte of the input at which it begins | record |
+| transfers | transfer | record |
+| transfers_by_account | account, transfer | 1 byte: it offers (`O`), it is or was offered to (`R`) |
+| transfer_by_fingerprint | fingerprint | transfer (open ones only) |
+| transfer_expiry | time, transfer | – (open ones only) |
+| transfers_decided | time, transfer | – (all others) |
 
 Enrollments lie under their fingerprint because that is how devices ask for them: one descent of one tree.
 """
@@ -111,6 +116,11 @@ class Tables:
     bulk_unfinished: lmdb._Database
     bulk_completed: lmdb._Database
     bulk_batches: lmdb._Database
+    transfers: lmdb._Database
+    transfers_by_account: lmdb._Database
+    transfer_by_fingerprint: lmdb._Database
+    transfer_expiry: lmdb._Database
+    transfers_decided: lmdb._Database
 
     @classmethod
     def names(cls) -> list[str]:

@@ -15,7 +15,7 @@ import msgspec
 from ftc_core.domain.account import Account, ApiKey
 from ftc_core.domain.bulk import BulkBatch, BulkJob
 from ftc_core.domain.certificate import CertificateService, TrustAnchor, TrustedCertificate
-from ftc_core.domain.claim import ClaimFacts, ClaimRequest
+from ftc_core.domain.claim import ClaimFacts, ClaimRequest, named_account
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
@@ -25,7 +25,6 @@ from ftc_core.limits import TRUST_CANDIDATES_MAX
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.counts import Counts, split_account
 from ftc_core.storage.lmdb.faults import corrupt, translate
-from ftc_core.storage.lmdb.lists import LmdbLists
 from ftc_core.storage.lmdb.records import Codec
 from ftc_core.storage.lmdb.scan import rows_under, rows_up
 from ftc_core.storage.lmdb.tables import (
@@ -39,13 +38,14 @@ from ftc_core.storage.lmdb.tables import (
     prefix_end,
     unpack_number,
 )
+from ftc_core.storage.lmdb.transfer_reads import LmdbTransferReads
 
 __all__ = ["LmdbView"]
 
 T = TypeVar("T")
 
 
-class LmdbView(LmdbLists):
+class LmdbView(LmdbTransferReads):
     """The port's `View` over one transaction.
 
     As a context manager it ends the transaction, and turns LMDB's errors into FtcError INTERNAL_1 or _5.
@@ -194,7 +194,8 @@ class LmdbView(LmdbLists):
     def claim_facts(self, request: ClaimRequest) -> ClaimFacts:
         """As the port says. Raises FtcError ENDPOINT_NAME_TOO_LONG or _INVALID for a name no key can hold."""
         [enrollment] = self.find_enrollments((request.fingerprint,))
-        account_id = request.account_id
+        device = self._device_of(request.fingerprint)
+        account_id = named_account(request, device)
         if account_id is None and enrollment is not None:
             account_id = enrollment.account_id
         account = None if account_id is None else self.get_account(account_id)
@@ -202,7 +203,7 @@ class LmdbView(LmdbLists):
         endpoint_holder = None
         if account is not None:
             key = pack_id(account.id)
-            certificates = tuple(self._vouching(key, request.issuing_cas))
+            certificates = tuple(self.vouching(key, request.issuing_cas))
             name = endpoint_key(key, request.endpoint_name)
             endpoint_holder = self._txn.get(name, None, self._tables.endpoint_names)
         return ClaimFacts(
@@ -210,11 +211,12 @@ class LmdbView(LmdbLists):
             enrollment=enrollment,
             account=account,
             certificates=certificates,
-            device=self._device_of(request.fingerprint),
+            device=device,
             endpoint_holder=endpoint_holder,
         )
 
-    def _vouching(self, account: bytes, fingerprints: Sequence[bytes]) -> Iterator[TrustedCertificate]:
+    def vouching(self, account: bytes, fingerprints: Sequence[bytes]) -> Iterator[TrustedCertificate]:
+        """The account's certificates with one of `fingerprints`; its ID is packed."""
         for fingerprint in fingerprints:
             for service in CertificateService:
                 key = certificate_key(account, fingerprint, service)

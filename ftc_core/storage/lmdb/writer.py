@@ -126,6 +126,7 @@ class Writer:
         enrollment_id: str | None = None,
         device_id: str | None = None,
         fingerprint: bytes | None = None,
+        from_account_id: str | None = None,
     ) -> int:
         """Record an event → its revision."""
         revision = self.next_revision()
@@ -137,6 +138,7 @@ class Writer:
             enrollment_id=enrollment_id,
             device_id=device_id,
             fingerprint=fingerprint,
+            from_account_id=from_account_id,
         )
         self._txn.put(number_key(revision), records.EVENT.encode(event), db=self.tables.events, append=True)
         return revision
@@ -146,7 +148,9 @@ class Writer:
         rows = [(number_key(event.revision), records.EVENT.encode(event)) for event in events]
         self.put_many(self.tables.events, rows, append=True)
 
-    def emit_enrollment(self, kind: EventKind, at: datetime, enrollment: Enrollment) -> int:
+    def emit_enrollment(
+        self, kind: EventKind, at: datetime, enrollment: Enrollment, *, from_account_id: str | None = None
+    ) -> int:
         """Record an event of an enrollment → its revision."""
         return self.emit(
             kind,
@@ -155,6 +159,7 @@ class Writer:
             enrollment_id=enrollment.id,
             device_id=enrollment.enrolled_device_id,
             fingerprint=enrollment.fingerprint,
+            from_account_id=from_account_id,
         )
 
     def count(
