@@ -2,12 +2,13 @@
 
 An event names records and holds none. The record that goes with it is the current one: at least as new as the
 event, and absent if it is gone since. So whoever puts what is present and removes what is absent, change by
-change, holds at the end what the store holds, wherever he began.
+change, holds at the end what the store holds, wherever he began. A transfer is told to both of its accounts,
+at one revision: to the one what it has gained, to the other what it has lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -40,16 +41,20 @@ class Feed(NamedTuple):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An event and its record; the record of the other topic is None, and so is one that is gone."""
+    """An event as it is told in `feed`, and its record there.
 
+    The record of the other topic is None, and so is one that is gone, or that is another account's now.
+    """
+
+    feed: Feed
     event: Event
     enrollment: Enrollment | None = None
     device: Device | None = None
 
     @property
-    def feed(self) -> Feed:
-        """Where it belongs."""
-        return Feed(self.event.account_id, _TOPIC[self.event.kind])
+    def given_away(self) -> bool:
+        """Whether it tells the one side of a transfer that something has left it."""
+        return self.event.from_account_id == self.feed.account_id
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -80,12 +85,20 @@ def read_changes(view: View, wanted: Container[Feed], *, after: int, limit: int)
     events = view.events(after_revision=after, limit=limit)
     through = events[-1].revision if len(events) == limit else max(after, view.revision())
     return Changes(
-        [_change(view, event) for event in events if Feed(event.account_id, _TOPIC[event.kind]) in wanted],
-        through,
+        [_change(view, feed, event) for event in events for feed in _feeds(event) if feed in wanted], through
     )
 
 
-def _change(view: View, event: Event) -> Change:
-    if _TOPIC[event.kind] is Topic.ENROLLMENTS:
-        return Change(event, enrollment=view.get_enrollment(event.account_id, event.enrollment_id or ""))
-    return Change(event, device=view.get_device(event.account_id, event.device_id or ""))
+def _feeds(event: Event) -> Iterator[Feed]:
+    """Where it is told."""
+    topic = _TOPIC[event.kind]
+    yield Feed(event.account_id, topic)
+    if event.from_account_id is not None:
+        yield Feed(event.from_account_id, topic)
+
+
+def _change(view: View, feed: Feed, event: Event) -> Change:
+    if feed.topic is Topic.ENROLLMENTS:
+        enrollment = view.get_enrollment(feed.account_id, event.enrollment_id or "")
+        return Change(feed, event, enrollment=enrollment)
+    return Change(feed, event, device=view.get_device(feed.account_id, event.device_id or ""))

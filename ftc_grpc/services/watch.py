@@ -57,12 +57,12 @@ class Watcher:
 
 def enrollment_event(change: Change) -> watch_pb2.DeviceEnrollmentEvent:
     """The message of a change of an enrollment."""
-    event = change.event
+    event, account = change.event, change.feed.account_id
     return watch_pb2.DeviceEnrollmentEvent(
         revision=event.revision,
         occurred_at=timestamp(event.at),
-        kind=watch_pb2.DeviceEnrollmentEvent.Kind.Value(event.kind.removeprefix("ENROLLMENT_")),
-        device_enrollment_name=names.DEVICE_ENROLLMENT.format(event.account_id, event.enrollment_id or ""),
+        kind=watch_pb2.DeviceEnrollmentEvent.Kind.Value(_kind(change)),
+        device_enrollment_name=names.DEVICE_ENROLLMENT.format(account, event.enrollment_id or ""),
         enrollment_identity=_identity(event),
         device_enrollment=None if change.enrollment is None else enrollment_to_proto(change.enrollment),
     )
@@ -70,15 +70,23 @@ def enrollment_event(change: Change) -> watch_pb2.DeviceEnrollmentEvent:
 
 def device_event(change: Change) -> watch_pb2.DeviceEvent:
     """The message of a change of a device."""
-    event = change.event
+    event, account = change.event, change.feed.account_id
     return watch_pb2.DeviceEvent(
         revision=event.revision,
         occurred_at=timestamp(event.at),
-        kind=watch_pb2.DeviceEvent.Kind.Value(event.kind.removeprefix("DEVICE_")),
-        device_name=names.DEVICE.format(event.account_id, event.device_id or ""),
+        kind=watch_pb2.DeviceEvent.Kind.Value(_kind(change)),
+        device_name=names.DEVICE.format(account, event.device_id or ""),
         enrollment_identity=_identity(event),
         device=None if change.device is None else device_to_proto(change.device),
     )
+
+
+def _kind(change: Change) -> str:
+    """The word of the messages: of a transfer, each side is told its own."""
+    word = change.event.kind.removeprefix(f"{change.feed.topic}_")
+    if change.event.from_account_id is None:
+        return word
+    return f"{word}_OUT" if change.given_away else f"{word}_IN"
 
 
 def _identity(event: Event) -> str:
