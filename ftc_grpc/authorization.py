@@ -42,6 +42,12 @@ REQUIRED_ROLE: Mapping[str, Role] = {
     "/ftc.v1.DeviceService/GetDevice": Role.READER,
     "/ftc.v1.DeviceService/ListDevices": Role.READER,
     "/ftc.v1.DeviceService/WatchDevices": Role.READER,
+    "/ftc.v1.DeviceTransferService/CreateDeviceTransfer": Role.ADMIN,
+    "/ftc.v1.DeviceTransferService/GetDeviceTransfer": Role.READER,
+    "/ftc.v1.DeviceTransferService/ListDeviceTransfers": Role.READER,
+    "/ftc.v1.DeviceTransferService/AcceptDeviceTransfer": Role.ADMIN,
+    "/ftc.v1.DeviceTransferService/RejectDeviceTransfer": Role.ADMIN,
+    "/ftc.v1.DeviceTransferService/CancelDeviceTransfer": Role.ADMIN,
     # The connections of every account.
     "/grpc.channelz.v1.Channelz/GetTopChannels": Role.OPERATOR,
     "/grpc.channelz.v1.Channelz/GetServers": Role.OPERATOR,

@@ -18,6 +18,7 @@ from ftc_core.limits import RPC_MESSAGE_MAX_BYTES
 from ftc_grpc._gen.ftc.v1.account_service_pb2_grpc import AccountServiceStub
 from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2_grpc import DeviceEnrollmentServiceStub
 from ftc_grpc._gen.ftc.v1.device_service_pb2_grpc import DeviceServiceStub
+from ftc_grpc._gen.ftc.v1.device_transfer_service_pb2_grpc import DeviceTransferServiceStub
 from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2_grpc import TrustedCertificateServiceStub
 from ftc_grpc.status import ERROR_DOMAIN
 
@@ -96,6 +97,7 @@ class ApiClient:
         )
         self.device_enrollments: DeviceEnrollmentServiceStub = DeviceEnrollmentServiceStub(self._channel)
         self.devices: DeviceServiceStub = DeviceServiceStub(self._channel)
+        self.device_transfers: DeviceTransferServiceStub = DeviceTransferServiceStub(self._channel)
         self.operations = OperationsStub(self._channel)
 
     def call(self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:

@@ -28,6 +28,7 @@ __all__ = [
     "device_to_proto",
     "enrollment_to_proto",
     "enum_field",
+    "etag_of",
     "optional_time",
     "required_message",
     "revision_of_etag",
@@ -117,7 +118,7 @@ def account_to_proto(account: Account) -> account_pb2.Account:
         device_count=account.device_count,
         created_at=timestamp(account.created_at),
         updated_at=timestamp(account.updated_at),
-        etag=_etag(account.revision),
+        etag=etag_of(account.revision),
     )
 
 
@@ -132,7 +133,7 @@ def api_key_to_proto(key: ApiKey) -> account_pb2.ApiKey:
         created_at=timestamp(key.created_at),
         expires_at=timestamp(key.expires_at),
         last_used_at=timestamp(key.last_used_at),
-        etag=_etag(key.revision),
+        etag=etag_of(key.revision),
     )
 
 
@@ -161,7 +162,7 @@ def certificate_to_proto(
         device_execution_mode=certificate.device_execution_mode,
         created_at=timestamp(certificate.created_at),
         updated_at=timestamp(certificate.updated_at),
-        etag=_etag(certificate.revision),
+        etag=etag_of(certificate.revision),
     )
 
 
@@ -176,7 +177,7 @@ def enrollment_to_proto(enrollment: Enrollment) -> device_enrollment_pb2.DeviceE
         expires_at=timestamp(enrollment.expires_at),
         claimed_at=timestamp(enrollment.claimed_at),
         enrolled_device_id=enrollment.enrolled_device_id or "",
-        etag=_etag(enrollment.revision),
+        etag=etag_of(enrollment.revision),
     )
 
 
@@ -203,7 +204,7 @@ def device_to_proto(device: Device) -> device_pb2.Device:
         object_links=device.object_links,
         client_version=device.client_version,
         last_address=device.last_address,
-        etag=_etag(device.revision),
+        etag=etag_of(device.revision),
     )
 
 
@@ -216,5 +217,6 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
     return stamp
 
 
-def _etag(revision: int) -> str:
+def etag_of(revision: int) -> str:
+    """The etag of a record of that revision."""
     return f'"{revision}"'  # quoted, as RFC 9110 §8.8.3 and AIP-154 write them

@@ -1,4 +1,4 @@
-"""The sweep that removes enrollments whose time has passed, and announces those whose time comes.
+"""The sweep that ends what has had its time, enrollments and transfers, and announces what soon will have.
 
 It runs in the API's process: there is one of it per instance, while bootstrap workers are many. A device is
 refused by the claim decision from the very moment of expiry; the sweep only tidies up and tells watchers.
@@ -13,6 +13,7 @@ import structlog
 
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.enrollments import announce_expiries, expire_enrollments
+from ftc_core.application.transfers import expire_transfers, forget_transfers
 from ftc_grpc.periodic import repeat_forever
 
 __all__ = ["SWEEP_INTERVAL_S", "sweep_forever"]
@@ -31,5 +32,9 @@ async def sweep_forever(context: ApplicationContext, interval_s: float = SWEEP_I
             _log.info("enrollments expire soon", count=told)
         if removed := await expire_enrollments(context):
             _log.info("enrollments expired", count=removed)
+        if ended := await expire_transfers(context):
+            _log.info("transfers expired", count=ended)
+        if forgotten := await forget_transfers(context):
+            _log.info("decided transfers forgotten", count=forgotten)
 
     await repeat_forever(sweep, name="expiry sweep", interval_s=interval_s)

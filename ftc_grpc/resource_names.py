@@ -12,6 +12,7 @@ __all__ = [
     "API_KEY",
     "DEVICE",
     "DEVICE_ENROLLMENT",
+    "DEVICE_TRANSFER",
     "OPERATION",
     "TRUSTED_CERTIFICATE",
     "NamePattern",
@@ -81,9 +82,12 @@ DEVICE_ENROLLMENT = NamePattern(
     "ftc.dev/DeviceEnrollment", "accounts/{account}/deviceEnrollments/{device_enrollment}"
 )
 DEVICE = NamePattern("ftc.dev/Device", "accounts/{account}/devices/{device}")
+DEVICE_TRANSFER = NamePattern(
+    "ftc.dev/DeviceTransfer", "accounts/{account}/deviceTransfers/{device_transfer}"
+)
 OPERATION = NamePattern("ftc.dev/Operation", "operations/{operation}")
 
-_PATTERNS = (ACCOUNT, API_KEY, TRUSTED_CERTIFICATE, DEVICE_ENROLLMENT, DEVICE, OPERATION)
+_PATTERNS = (ACCOUNT, API_KEY, TRUSTED_CERTIFICATE, DEVICE_ENROLLMENT, DEVICE, DEVICE_TRANSFER, OPERATION)
 
 
 def resource_type(name: str) -> str:

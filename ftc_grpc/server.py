@@ -25,6 +25,8 @@ from ftc_grpc._gen.ftc.v1 import (
     device_enrollment_service_pb2_grpc,
     device_service_pb2,
     device_service_pb2_grpc,
+    device_transfer_service_pb2,
+    device_transfer_service_pb2_grpc,
     trusted_certificate_service_pb2,
     trusted_certificate_service_pb2_grpc,
 )
@@ -45,6 +47,7 @@ from ftc_grpc.running_calls import RunningCalls
 from ftc_grpc.services.accounts import AccountService
 from ftc_grpc.services.channelz import ChannelzService
 from ftc_grpc.services.device_enrollments import DeviceEnrollmentService
+from ftc_grpc.services.device_transfers import DeviceTransferService
 from ftc_grpc.services.devices import DeviceService
 from ftc_grpc.services.operations import OperationsService
 from ftc_grpc.services.trusted_certificates import TrustedCertificateService
@@ -57,6 +60,7 @@ _API = (
     trusted_certificate_service_pb2.DESCRIPTOR.services_by_name["TrustedCertificateService"],
     device_enrollment_service_pb2.DESCRIPTOR.services_by_name["DeviceEnrollmentService"],
     device_service_pb2.DESCRIPTOR.services_by_name["DeviceService"],
+    device_transfer_service_pb2.DESCRIPTOR.services_by_name["DeviceTransferService"],
 )
 _STANDARD = (
     operations_pb2.DESCRIPTOR.services_by_name["Operations"],
@@ -166,6 +170,7 @@ class ApiServer:
         certificates = TrustedCertificateService(context, paginator)
         enrollments = DeviceEnrollmentService(context, paginator, watcher, self._bulk)
         devices = DeviceService(context, paginator, watcher)
+        transfers = DeviceTransferService(context, paginator)
         operations = OperationsService(self._bulk, paginator)
         for server in (listener.server for listener in self._listeners):
             account_service_pb2_grpc.add_AccountServiceServicer_to_server(accounts, server)
@@ -176,6 +181,7 @@ class ApiServer:
                 enrollments, server
             )
             device_service_pb2_grpc.add_DeviceServiceServicer_to_server(devices, server)
+            device_transfer_service_pb2_grpc.add_DeviceTransferServiceServicer_to_server(transfers, server)
             operations_pb2_grpc.add_OperationsServicer_to_server(operations, server)
             health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
             channelz_pb2_grpc.add_ChannelzServicer_to_server(ChannelzService(), server)

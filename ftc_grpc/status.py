@@ -39,7 +39,7 @@ def to_status(error: FtcError, resource: str = "") -> Status:
 
     `ErrorInfo` always, its metadata holding the catalogue's advice under `action`; then `BadRequest` where a
     field is at fault, `ResourceInfo` for a resource that is missing or in the way, `QuotaFailure`,
-    `PreconditionFailure` and `RetryInfo` by code.
+    `PreconditionFailure` and `RetryInfo` by code; `RetryInfo` also where the error says when.
     """
     code = status_code(error)
     name = error.resource or resource
@@ -68,18 +68,23 @@ def _details_of_code(code: grpc.StatusCode, error: FtcError, name: str) -> list[
             ]
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             quota = QuotaFailure.Violation(subject=name, description=error.message)
-            return [QuotaFailure(violations=[quota])]
+            failure = QuotaFailure(violations=[quota])
+            return [failure] if error.retry_after_s is None else [failure, _retry_info(error.retry_after_s)]
         case grpc.StatusCode.FAILED_PRECONDITION | grpc.StatusCode.ABORTED:
             condition = PreconditionFailure.Violation(
                 type=error.reason.value, subject=name, description=error.message
             )
             return [PreconditionFailure(violations=[condition])]
         case grpc.StatusCode.UNAVAILABLE:
-            delay = Duration()
-            delay.FromMilliseconds(round(1_000 * (error.retry_after_s or _RETRY_DELAY_DEFAULT_S)))
-            return [RetryInfo(retry_delay=delay)]
+            return [_retry_info(error.retry_after_s or _RETRY_DELAY_DEFAULT_S)]
         case _:
             return []
+
+
+def _retry_info(delay_s: float) -> RetryInfo:
+    delay = Duration()
+    delay.FromMilliseconds(round(1_000 * delay_s))
+    return RetryInfo(retry_delay=delay)
 
 
 def _packed(detail: Message) -> Any:

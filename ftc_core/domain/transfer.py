@@ -77,6 +77,11 @@ class DeviceTransfer(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it is that account's to see: it offers, it is offered to, or it has accepted."""
         return account_id in (self.account_id, self.receiver_account_id)
 
+    def receiver_for(self, account_id: str) -> str | None:
+        """The receiver as that account may see it: who came with a code is not told to whoever offers."""
+        hidden = self.code_hash is not None and account_id == self.account_id
+        return None if hidden else self.receiver_account_id
+
 
 class Moving(msgspec.Struct, frozen=True, kw_only=True):
     """What the store knows of one device that is about to move.
@@ -119,9 +124,9 @@ def outdated(offered: OfferedDevice) -> FtcError:
 def judge(receiver: Account, moving: Sequence[Moving]) -> tuple[TrustedCertificate, ...]:
     """The certificates by which `receiver` trusts each device, if it may take them all.
 
-    The checks are those of a claim, in its order (PRODUCT §1). Raises FtcError CA_NOT_IN_ACCOUNT,
-    ACCOUNT_SUSPENDED, DUPLICATE_ENDPOINT (with the first device's name as `endpoint_name` metadata) or
-    QUOTA_REACHED.
+    The checks are those of a claim, in its order (PRODUCT §1). Raises FtcError CA_NOT_IN_ACCOUNT (metadata
+    `issuing_cas`: fingerprints of CAs that would do, in hex), ACCOUNT_SUSPENDED, DUPLICATE_ENDPOINT or
+    QUOTA_REACHED; where one device is at fault, its name is metadata `endpoint_name`.
     """
     certificates = tuple(_vouching(item) for item in moving)
     if receiver.status is not AccountStatus.ACTIVE:
@@ -182,8 +187,9 @@ def _vouching(item: Moving) -> TrustedCertificate:
         name,
         Reason.CA_NOT_IN_ACCOUNT,
         f"the receiver has no ACTIVE BOOTSTRAP certificate {mode} enrollment_mode for the CA of {name!r}",
+        issuing_cas=",".join(fingerprint.hex() for fingerprint in item.device.issuing_cas),
     )
 
 
-def _about(endpoint_name: str, reason: Reason, message: str) -> FtcError:
-    return FtcError(reason, message, metadata={"endpoint_name": endpoint_name})
+def _about(endpoint_name: str, reason: Reason, message: str, **metadata: str) -> FtcError:
+    return FtcError(reason, message, metadata={"endpoint_name": endpoint_name, **metadata})

@@ -22,8 +22,8 @@ __all__ = [
 class CreateTransfer(msgspec.Struct, frozen=True, tag=True):
     """Offer devices → TransferWritten; they stay with their owner.
 
-    `transfer.devices` are filled in from `device_ids`. RESOURCE_NOT_FOUND if an account does not exist, or
-    if its owner does not own a device (metadata `index`, its position); TRANSFER_TO_SELF;
+    `transfer.devices` are filled in from `device_ids`. RESOURCE_NOT_FOUND if an account does not exist, if
+    there is no device, or if its owner does not own one (metadata `index`, its position); TRANSFER_TO_SELF;
     TRANSFER_DEVICE_OFFERED if a device is in an open transfer already, or twice in this one (metadata
     `index`); TRANSFER_LIMIT_REACHED if the account offers `kept_max` transfers already, decided or not.
     """

@@ -180,6 +180,10 @@ def test_what_one_does_not_own_cannot_be_offered(
     assert refusal.resource == f"accounts/{receiver.id}/devices/{device.id}"
 
 
+def test_an_offer_of_nothing_is_refused(scene: Scene, owner: Account, receiver: Account) -> None:
+    assert scene.refused(offer(scene, owner, to=receiver)).reason is Reason.RESOURCE_NOT_FOUND
+
+
 def test_an_offer_needs_two_accounts_that_exist(
     scene: Scene, owner: Account, receiver: Account, device: Device
 ) -> None:
@@ -477,7 +481,7 @@ def test_a_receiver_without_the_ca_is_refused(
 
     assert (refusal.reason, refusal.metadata) == (
         Reason.CA_NOT_IN_ACCOUNT,
-        {"endpoint_name": "device-1"},
+        {"endpoint_name": "device-1", "issuing_cas": CA.hex()},
     )
 
 

@@ -32,10 +32,12 @@ from ftc_grpc._gen.ftc.v1 import account_service_pb2 as accounts
 from ftc_grpc._gen.ftc.v1 import bulk_pb2 as bulk
 from ftc_grpc._gen.ftc.v1 import device_enrollment_service_pb2 as enrollments
 from ftc_grpc._gen.ftc.v1 import device_service_pb2 as devices
+from ftc_grpc._gen.ftc.v1 import device_transfer_service_pb2 as transfers
 from ftc_grpc._gen.ftc.v1 import trusted_certificate_service_pb2 as certificates
 from ftc_grpc._gen.ftc.v1 import watch_pb2
 from ftc_grpc._gen.ftc.v1.account_pb2 import Account, ApiKey
 from ftc_grpc._gen.ftc.v1.device_enrollment_pb2 import DeviceEnrollment
+from ftc_grpc._gen.ftc.v1.device_transfer_pb2 import DeviceTransfer
 from ftc_grpc._gen.ftc.v1.trusted_certificate_pb2 import TrustedCertificate
 from ftc_grpc.authorization import REQUIRED_ROLE
 from tests.api import Tenant, TestApi
@@ -97,6 +99,27 @@ class Things:
         return f"{self.account}/devices/{outcome.device.id}"
 
     @cached_property
+    def transfer(self) -> str:
+        """The account offers its device."""
+        request = transfers.CreateDeviceTransferRequest(
+            device_transfer=DeviceTransfer(), devices=[self.device]
+        )
+        created = self._call(self.tenant.client.device_transfers.CreateDeviceTransfer, request)
+        return created.device_transfer.name
+
+    @cached_property
+    def received_transfer(self) -> str:
+        """A device of another is offered to the account, which could take it."""
+        giver = Things(self.api)
+        giver.factory = self.factory
+        assert self.certificate
+        request = transfers.CreateDeviceTransferRequest(
+            device_transfer=DeviceTransfer(to_account_id=self.tenant.id), devices=[giver.device]
+        )
+        created = giver._call(giver.tenant.client.device_transfers.CreateDeviceTransfer, request)
+        return f"{self.account}/deviceTransfers/{created.device_transfer.id}"
+
+    @cached_property
     def operation(self) -> str:
         request = bulk.BulkCreateDeviceEnrollmentsRequest(parent=self.account, data=b"id\n")
         client = self.tenant.client
@@ -133,6 +156,7 @@ class Ghosts(Things):
         self.certificate = f"{self.account}/trustedCertificates/{new_id()}"
         self.enrollment = f"{self.account}/deviceEnrollments/{new_id()}"
         self.device = f"{self.account}/devices/{new_id()}"
+        self.transfer = self.received_transfer = f"{self.account}/deviceTransfers/{new_id()}"
         self.operation = f"operations/{new_id()}"
 
 
@@ -161,9 +185,15 @@ def _update_certificate(things: Things) -> Message:
     return request
 
 
-A, C, E, D = (
+A, C, E, D, T = (
     f"/ftc.v1.{service}/"
-    for service in ("AccountService", "TrustedCertificateService", "DeviceEnrollmentService", "DeviceService")
+    for service in (
+        "AccountService",
+        "TrustedCertificateService",
+        "DeviceEnrollmentService",
+        "DeviceService",
+        "DeviceTransferService",
+    )
 )
 L, Z = "/google.longrunning.Operations/", "/grpc.channelz.v1.Channelz/"
 
@@ -208,6 +238,16 @@ REQUESTS: Mapping[str, Callable[[Things], Message]] = {
     D + "GetDevice": lambda it: devices.GetDeviceRequest(name=it.device),
     D + "ListDevices": lambda it: devices.ListDevicesRequest(parent=it.account),
     D + "WatchDevices": lambda it: watch_pb2.WatchDevicesRequest(parent=it.account),
+    T + "CreateDeviceTransfer": lambda it: transfers.CreateDeviceTransferRequest(
+        parent=it.device.partition("/devices")[0], device_transfer=DeviceTransfer(), devices=[it.device]
+    ),
+    T + "GetDeviceTransfer": lambda it: transfers.GetDeviceTransferRequest(name=it.transfer),
+    T + "ListDeviceTransfers": lambda it: transfers.ListDeviceTransfersRequest(
+        parent=it.transfer.partition("/deviceTransfers")[0]
+    ),
+    T + "AcceptDeviceTransfer": lambda it: transfers.AcceptDeviceTransferRequest(name=it.received_transfer),
+    T + "RejectDeviceTransfer": lambda it: transfers.RejectDeviceTransferRequest(name=it.received_transfer),
+    T + "CancelDeviceTransfer": lambda it: transfers.CancelDeviceTransferRequest(name=it.transfer),
     L + "ListOperations": lambda it: operations_pb2.ListOperationsRequest(name=it.account),
     L + "GetOperation": lambda it: operations_pb2.GetOperationRequest(name=it.operation),
     L + "WaitOperation": lambda it: operations_pb2.WaitOperationRequest(name=it.operation),

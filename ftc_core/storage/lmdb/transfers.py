@@ -60,6 +60,8 @@ def create_transfer(writer: Writer, command: CreateTransfer) -> TransferWritten:
     _account(writer, given.account_id)
     if given.receiver_account_id is not None:
         _account(writer, given.receiver_account_id)
+    if not command.device_ids:
+        raise FtcError(Reason.RESOURCE_NOT_FOUND, "there is no device to offer")
     _check_room(writer, given.account_id, command.kept_max)
     offered = tuple(
         _offer(writer, given, device_id, index) for index, device_id in enumerate(command.device_ids)

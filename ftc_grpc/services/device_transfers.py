@@ -1,0 +1,158 @@
+"""DeviceTransferService."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ftc_core.application import transfers
+from ftc_core.application.context import ApplicationContext
+from ftc_core.application.transfer_codes import CodeFailures
+from ftc_core.domain.identity import is_resource_id
+from ftc_core.errors import FtcError, Reason
+from ftc_grpc._gen.ftc.v1 import (
+    device_service_pb2,
+    device_transfer_pb2,
+    device_transfer_service_pb2,
+    device_transfer_service_pb2_grpc,
+)
+from ftc_grpc.caller import current_caller, named_resource, parent_account
+from ftc_grpc.convert import optional_time, required_message, revision_of_etag, write_options
+from ftc_grpc.pagination import Paginator
+from ftc_grpc.resource_names import DEVICE, DEVICE_TRANSFER
+from ftc_grpc.services.context import RpcContext
+from ftc_grpc.transfer_page import transfer_page_to_proto, transfer_to_proto
+
+__all__ = ["DeviceTransferService"]
+
+
+class DecisionRequest(Protocol):
+    """The fields of every request that decides on a transfer by its name."""
+
+    name: str
+    etag: str
+
+
+class DeviceTransferService(device_transfer_service_pb2_grpc.DeviceTransferServiceServicer):
+    """Devices that change hands by agreement."""
+
+    def __init__(self, context: ApplicationContext, paginator: Paginator) -> None:
+        self._context = context
+        self._paginator = paginator
+        self._failures = CodeFailures()
+
+    async def CreateDeviceTransfer(
+        self, request: device_transfer_service_pb2.CreateDeviceTransferRequest, context: RpcContext
+    ) -> device_transfer_service_pb2.CreateDeviceTransferResponse:
+        """Offer devices."""
+        account_id = parent_account(request.parent)
+        required_message(request, "device_transfer")
+        # The page token is that of a list of the same devices, bound to this use of it.
+        query = device_service_pb2.ListDevicesRequest(filter=request.filter, page_token=request.page_token)
+        scope = f"{account_id}/deviceTransfers/devices"
+        new = transfers.NewTransfer(
+            account_id=account_id,
+            receiver_account_id=_receiver(request.device_transfer.to_account_id),
+            device_ids=tuple(
+                _device_id(name, account_id, field=f"devices[{index}]")
+                for index, name in enumerate(request.devices)
+            ),
+            filter=request.filter.strip(),
+            after=self._paginator.read(query, scope=scope).after,
+            note=request.device_transfer.note,
+            expires_at=optional_time(
+                request.device_transfer, "expires_at", field="device_transfer.expires_at"
+            ),
+        )
+        issued = await transfers.create_transfer(self._context, current_caller(), new, write_options(request))
+        return device_transfer_service_pb2.CreateDeviceTransferResponse(
+            device_transfer=transfer_page_to_proto(issued.transfer, account_id),
+            code=issued.code or "",
+            next_page_token=self._paginator.token(issued.next_after, query, scope=scope),
+        )
+
+    async def GetDeviceTransfer(
+        self, request: device_transfer_service_pb2.GetDeviceTransferRequest, context: RpcContext
+    ) -> device_transfer_pb2.DeviceTransfer:
+        """Get a transfer."""
+        account_id, transfer_id = named_resource(request.name, DEVICE_TRANSFER)
+        transfer = await transfers.get_transfer(self._context, account_id, transfer_id)
+        return transfer_page_to_proto(transfer, account_id)
+
+    async def ListDeviceTransfers(
+        self, request: device_transfer_service_pb2.ListDeviceTransfersRequest, context: RpcContext
+    ) -> device_transfer_service_pb2.ListDeviceTransfersResponse:
+        """List an account's transfers."""
+        account_id = parent_account(request.parent)
+        scope = f"{account_id}/deviceTransfers"
+        page = await transfers.list_transfers(
+            self._context, account_id, self._paginator.read(request, scope=scope)
+        )
+        return device_transfer_service_pb2.ListDeviceTransfersResponse(
+            device_transfers=[transfer_to_proto(transfer, account_id) for transfer in page.records],
+            next_page_token=self._paginator.token(page.next_after, request, scope=scope),
+            total_size=page.total,
+        )
+
+    async def AcceptDeviceTransfer(
+        self, request: device_transfer_service_pb2.AcceptDeviceTransferRequest, context: RpcContext
+    ) -> device_transfer_pb2.DeviceTransfer:
+        """Take over the devices of a transfer."""
+        if request.name and request.code:
+            raise FtcError(Reason.FIELD_INVALID, "name and code exclude each other", field="code")
+        caller, options = current_caller(), write_options(request)
+        if request.code:
+            account_id = parent_account(request.parent)
+            transfer = await transfers.accept_by_code(
+                self._context, caller, self._failures, account_id, request.code, options
+            )
+        else:
+            decision = _decision(request)
+            account_id = decision.account_id
+            transfer = await transfers.accept_transfer(self._context, caller, decision, options)
+        return transfer_page_to_proto(transfer, account_id)
+
+    async def RejectDeviceTransfer(
+        self, request: device_transfer_service_pb2.RejectDeviceTransferRequest, context: RpcContext
+    ) -> device_transfer_pb2.DeviceTransfer:
+        """Turn down a transfer."""
+        decision = _decision(request)
+        transfer = await transfers.reject_transfer(
+            self._context, current_caller(), decision, write_options(request)
+        )
+        return transfer_page_to_proto(transfer, decision.account_id)
+
+    async def CancelDeviceTransfer(
+        self, request: device_transfer_service_pb2.CancelDeviceTransferRequest, context: RpcContext
+    ) -> device_transfer_pb2.DeviceTransfer:
+        """Take back a transfer."""
+        decision = _decision(request)
+        transfer = await transfers.cancel_transfer(
+            self._context, current_caller(), decision, write_options(request)
+        )
+        return transfer_page_to_proto(transfer, decision.account_id)
+
+
+def _decision(request: DecisionRequest) -> transfers.TransferDecision:
+    account_id, transfer_id = named_resource(request.name, DEVICE_TRANSFER)
+    return transfers.TransferDecision(
+        account_id=account_id, transfer_id=transfer_id, revision=revision_of_etag(request.etag)
+    )
+
+
+def _receiver(account_id: str) -> str | None:
+    """None: by code. Raises FtcError FIELD_INVALID."""
+    if not account_id:
+        return None
+    if not is_resource_id(account_id):
+        field = "device_transfer.to_account_id"
+        message = f"{field} is not an account ID, 32 lower-case hex characters"
+        raise FtcError(Reason.FIELD_INVALID, message, field=field)
+    return account_id
+
+
+def _device_id(name: str, account_id: str, *, field: str) -> str:
+    """Raises FtcError RESOURCE_NAME_INVALID; RESOURCE_NOT_FOUND for a device of another account."""
+    owner_id, device_id = DEVICE.parse(name, field=field)
+    if owner_id != account_id:
+        raise FtcError(Reason.RESOURCE_NOT_FOUND, "device not found", resource=name)
+    return device_id
