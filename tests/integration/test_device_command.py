@@ -314,7 +314,10 @@ def staying(device: Bundled) -> Iterator[tuple[Bundled, subprocess.Popen[str]]]:
     device.enroll()
     with device.started("--stay", "--lifetime", "2") as process:
         assert process.stdout is not None
-        assert any(line.startswith("registered at ") for line in process.stdout)
+        told: list[str] = []
+        while not (told and told[-1].startswith("registered at ")):
+            told.append(process.stdout.readline())
+            assert told[-1], "".join(told)  # it ended
         yield device, process
         process.kill()
 
