@@ -10,13 +10,14 @@ from ftc_grpc.cli.certificates import cert
 from ftc_grpc.cli.demo import demo
 from ftc_grpc.cli.enrollments import enrollment
 from ftc_grpc.cli.keys import key
+from ftc_grpc.cli.transfers import transfer
 
 __all__ = ["register"]
 
 
 def register(root: click.Group) -> None:
-    """Add `account`, `key`, `cert`, `enrollment`, `demo`; to `device`, `show`, `list` and `watch`."""
-    for command in (account, key, cert, enrollment, demo):
+    """Add the verbs `account`, `key`, `cert`, `enrollment`, `transfer`, `demo`, and what `device` lacks."""
+    for command in (account, key, cert, enrollment, transfer, demo):
         root.add_command(command)
     for command in (bulk.upload, bulk.delete_upload, bulk.report):
         enrollment.add_command(command)

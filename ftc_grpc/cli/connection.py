@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +45,16 @@ class Connection:
 
     def resource_name(self, text: str, pattern: NamePattern) -> str:
         """The resource name for what the user gave: the name itself, or an ID in the account."""
-        if "/" in text:
-            return text
-        parent = self.parent or self.api.call(self.api.accounts.GetAccount, GetAccountRequest()).name
-        return pattern.format(parent.removeprefix("accounts/"), text)
+        (name,) = self.resource_names([text], pattern)
+        return name
+
+    def resource_names(self, texts: Sequence[str], pattern: NamePattern) -> list[str]:
+        """As `resource_name`, for each; with one look at the caller's own account at most."""
+        parent = self.parent
+        if not parent and any("/" not in text for text in texts):
+            parent = self.api.call(self.api.accounts.GetAccount, GetAccountRequest()).name
+        account = parent.removeprefix("accounts/")
+        return [text if "/" in text else pattern.format(account, text) for text in texts]
 
 
 def api_command(command: Command) -> Command:
