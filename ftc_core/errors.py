@@ -21,6 +21,8 @@ class Reason(StrEnum):
 
     # The claim decision (domain.claim), in its order.
     CA_NOT_UPLOADED = "CA_NOT_UPLOADED"
+    DEVICE_BLOCKED = "DEVICE_BLOCKED"
+    CERTIFICATE_BLOCKED = "CERTIFICATE_BLOCKED"
     ENROLLMENT_NOT_FOUND = "ENROLLMENT_NOT_FOUND"
     CA_NOT_IN_ACCOUNT = "CA_NOT_IN_ACCOUNT"
     ACCOUNT_SUSPENDED = "ACCOUNT_SUSPENDED"
@@ -136,6 +138,18 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "4.03",  # only if the CA was withdrawn after the handshake, which otherwise fails with an alert
         "Secure Connection Failed",
         "Upload the CA that issued the device certificate as an ACTIVE BOOTSTRAP trusted certificate.",
+    ),
+    Reason.DEVICE_BLOCKED: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "4.03",
+        "Device blocked",
+        "Whoever blocked the device, its owner or the operator, can lift that with `ftc device unblock`.",
+    ),
+    Reason.CERTIFICATE_BLOCKED: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "4.03",
+        "Issuing certificate blocked",
+        "Whoever blocked the CA, the account or the operator, can lift that with `ftc cert unblock`.",
     ),
     Reason.ENROLLMENT_NOT_FOUND: ErrorSpec(
         "FAILED_PRECONDITION",

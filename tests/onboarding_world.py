@@ -361,7 +361,7 @@ class World:
         ) -> Session:
             return BootstrapDriver(service, path, origin, coap, wake, self._clock, now, self.counts)
 
-        evaluator = TrustEvaluator(service.find_anchors)
+        evaluator = TrustEvaluator(service.find_anchors, find_blocked=service.find_blocked)
         return _Server(self, lambda chain: evaluator.evaluate(chain, utc_now()), new_session)
 
     def _lwm2m_server(self) -> _Server:

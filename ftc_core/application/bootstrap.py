@@ -6,7 +6,7 @@ thousands of these at once and the only wait is the commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -93,6 +93,11 @@ class BootstrapService:
                 withdrawn = view.find_inactive_holders(subjects, limit=1)
                 self._counts.untrusted["inactive" if withdrawn else "not_uploaded"] += 1
             return anchors
+
+    def find_blocked(self, fingerprints: Sequence[bytes]) -> Collection[bytes]:
+        """Those of the certificates that the operator blocks, as of now."""
+        with self._store.view() as view:
+            return view.find_blocked(fingerprints)
 
     def claim(
         self,

@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 
 from ftc_core.domain.account import Account, AccountStatus
+from ftc_core.domain.block import unblocked_cas
 from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificate
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
@@ -24,8 +25,8 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a device said and proved in one Bootstrap-Request.
 
     `issuing_cas` are the SHA-256 fingerprints of the trusted CAs on the verified certificate path (any CA
-    of a chain may be the trusted one); empty if none vouches. `common_name` is the certificate's, or "".
-    `account_id` is the request's `aid`, or None.
+    of a chain may be the trusted one), the nearest to it first; empty if none vouches. `common_name` is the
+    certificate's, or "". `account_id` is the request's `aid`, or None.
     """
 
     fingerprint: bytes
@@ -44,7 +45,8 @@ class ClaimFacts(msgspec.Struct, frozen=True, kw_only=True):
     the device: the `named_account`, else the enrollment's. `certificates` are that account's trusted
     certificates whose fingerprint is in `request.issuing_cas`. `device` is the fingerprint's device,
     whichever account holds it. `endpoint_holder` is the fingerprint that holds the endpoint name in
-    `account`, if any.
+    `account`, if any. `device_blocked`: the operator blocks the device's certificate, or its owner does.
+    `blocked_cas` are those of `request.issuing_cas` that the operator or `account` blocks.
     """
 
     request: ClaimRequest
@@ -53,6 +55,13 @@ class ClaimFacts(msgspec.Struct, frozen=True, kw_only=True):
     certificates: tuple[TrustedCertificate, ...]
     device: Device | None
     endpoint_holder: bytes | None
+    device_blocked: bool = False
+    blocked_cas: frozenset[bytes] = frozenset()
+
+    @property
+    def vouching_cas(self) -> tuple[bytes, ...]:
+        """The issuing CAs that no block keeps from vouching."""
+        return unblocked_cas(self.request.issuing_cas, self.blocked_cas)
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +128,13 @@ def _checks(facts: ClaimFacts, now: datetime) -> Iterator[Check]:
         detail=f"{len(request.issuing_cas)} trusted CA(s) vouch for the certificate",
     )
 
+    yield Check(
+        reason=Reason.DEVICE_BLOCKED,
+        passed=not facts.device_blocked,
+        detail="the device certificate is blocked" if facts.device_blocked else "no block on the device",
+    )
+    yield _no_ca_blocked(facts)
+
     known_name = facts.device.endpoint_name if facts.device is not None else None
     yield Check(
         reason=Reason.ENDPOINT_NAME_MISMATCH,
@@ -177,6 +193,17 @@ def _enrolled(enrollment: Enrollment | None, now: datetime, account_id: str | No
     yield Check(reason=Reason.ENROLLMENT_NOT_FOUND, passed=False, detail=detail)
 
 
+def _no_ca_blocked(facts: ClaimFacts) -> Check:
+    """Whether a CA vouches in spite of all blocks; one of the account's, if that has any that vouches."""
+    vouching = set(facts.vouching_cas)
+    in_account = {one.fingerprint for one in facts.certificates}.intersection(facts.request.issuing_cas)
+    return Check(
+        reason=Reason.CERTIFICATE_BLOCKED,
+        passed=bool(vouching & (in_account or vouching)),
+        detail=f"{len(facts.blocked_cas)} of the CAs that vouch for the certificate are blocked",
+    )
+
+
 def _certificate_in_account(facts: ClaimFacts, *, enrollment_mode_only: bool) -> Check:
     usable = _usable(facts, enrollment_mode_only=enrollment_mode_only)
     return Check(
@@ -194,7 +221,7 @@ def _usable(facts: ClaimFacts, *, enrollment_mode_only: bool) -> list[TrustedCer
         for certificate in facts.certificates
         if certificate.status is CertificateStatus.ACTIVE
         and certificate.service is CertificateService.BOOTSTRAP
-        and certificate.fingerprint in facts.request.issuing_cas
+        and certificate.fingerprint in facts.vouching_cas
         and (certificate.enrollment_mode or not enrollment_mode_only)
     ]
 

@@ -12,6 +12,9 @@ that a store which is kept would judge by the time of its first use for ever. Wh
 and, of a path that was found good, the span of time in which nothing but its CA's trust can change that: a
 device that comes again within it costs no signature check. Whether its CA is trusted is asked every time.
 
+A blocked certificate vouches for nothing: it is taken out before any path is tried. A chain that would hold
+with it is refused for the block; a blocked leaf at once, before any signature is checked.
+
 A CA is looked up by the DER of its subject as `cryptography` encodes it, so a leaf that spells its issuer's
 name in another string type finds only CAs that it also presents (RFC 5280 §4.1.2.6 forbids such spellings).
 """
@@ -20,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 
@@ -34,16 +37,28 @@ from ftc_core.domain.certificate import TrustAnchor
 from ftc_core.dtls.alert import Alert
 from ftc_core.dtls.profile import certificate_objection, leaf_objection
 from ftc_core.dtls.proven_paths import ProvenPaths, path_key
+from ftc_core.errors import Reason
 from ftc_core.limits import (
     PRESENTED_CHAIN_MAX,
     TRUST_ANCHORS_KEPT_MAX,
     TRUST_CANDIDATES_MAX,
 )
 
-__all__ = ["AnchorFinder", "PathRefused", "PathVerifier", "TrustEvaluator", "VerifiedPath", "fixed_anchors"]
+__all__ = [
+    "AnchorFinder",
+    "BlockFinder",
+    "PathRefused",
+    "PathVerifier",
+    "TrustEvaluator",
+    "VerifiedPath",
+    "fixed_anchors",
+]
 
 AnchorFinder = Callable[[Sequence[bytes], Sequence[bytes]], Sequence[TrustAnchor]]
 """Trust anchors that have one of the DER subjects (first argument) or one of the SHA-256 fingerprints."""
+
+BlockFinder = Callable[[Sequence[bytes]], Collection[bytes]]
+"""Those of the given SHA-256 fingerprints whose certificates are blocked everywhere."""
 
 _Codes = SSL.X509VerificationCodes
 _OUT_OF_VALIDITY = frozenset({_Codes.ERR_CERT_NOT_YET_VALID, _Codes.ERR_CERT_HAS_EXPIRED})
@@ -63,10 +78,10 @@ _PRECEDENCE = (Alert.UNKNOWN_CA, Alert.BAD_CERTIFICATE, Alert.CERTIFICATE_EXPIRE
 class VerifiedPath(msgspec.Struct, frozen=True, kw_only=True):
     """A peer's certificate that at least one trusted CA vouches for.
 
-    `leaf_der` is the certificate; `leaf_fingerprint` and `issuing_cas` are SHA-256 over DER, 32 bytes each.
-    The names are the leaf's
-    subject attributes CN, L and OU; "" where one is absent, occurs twice, or is not printable text (a NUL
-    in a name has fooled verifiers before). `chain_length` counts the presented certificates.
+    `leaf_der` is the certificate; `leaf_fingerprint` and `issuing_cas`, the nearest to the leaf first, are
+    SHA-256 over DER, 32 bytes each. The names are the leaf's subject attributes CN, L and OU; "" where one is
+    absent, occurs twice, or is not printable text (a NUL in a name has fooled verifiers before).
+    `chain_length` counts the presented certificates.
     """
 
     leaf_der: bytes
@@ -79,10 +94,14 @@ class VerifiedPath(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PathRefused(msgspec.Struct, frozen=True):
-    """No trusted CA vouches: the alert that the peer gets, and what the log gets."""
+    """No trusted CA vouches: the alert that the peer gets, and what the log gets.
+
+    `reason` is the catalogue's word for it: the refusal as an account's user knows it.
+    """
 
     alert: Alert
     detail: str
+    reason: Reason = Reason.CA_NOT_UPLOADED
 
 
 PathVerifier = Callable[[Sequence[bytes]], VerifiedPath | PathRefused]
@@ -90,7 +109,7 @@ PathVerifier = Callable[[Sequence[bytes]], VerifiedPath | PathRefused]
 
 
 class TrustEvaluator:
-    """Judges chains against whatever `find_anchors` finds at the moment of each judgement.
+    """Judges chains against whatever `find_anchors` and `find_blocked` find at the moment of each judgement.
 
     `purpose` is the extended key usage that a leaf must allow: clientAuth for devices, serverAuth for
     servers. With `pin_leaf`, a leaf that is itself an anchor is trusted (LwM2M gives a device the very
@@ -103,8 +122,10 @@ class TrustEvaluator:
         *,
         purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.CLIENT_AUTH,
         pin_leaf: bool = False,
+        find_blocked: BlockFinder = lambda fingerprints: (),
     ) -> None:
         self._find_anchors = find_anchors
+        self._find_blocked = find_blocked
         self._purpose = purpose
         self._pin_leaf = pin_leaf
         # By the DER itself, so that a wrong fingerprint in the index can never select another CA.
@@ -112,7 +133,7 @@ class TrustEvaluator:
         self._proven_paths = ProvenPaths()
 
     def evaluate(self, chain_der: Sequence[bytes], now: datetime) -> VerifiedPath | PathRefused:
-        """Judge `chain_der` (leaf first) at `now` (aware). Raises only what `find_anchors` raises."""
+        """Judge `chain_der` (leaf first) at `now` (aware). Raises only what the finders raise."""
         if not 1 <= len(chain_der) <= PRESENTED_CHAIN_MAX:
             return PathRefused(Alert.BAD_CERTIFICATE, f"chain of {len(chain_der)} certificates")
         with warnings.catch_warnings():
@@ -129,27 +150,58 @@ class TrustEvaluator:
         leaf = chain[0]
         if objection := leaf_objection(leaf.parsed, self._purpose):
             return PathRefused(Alert.BAD_CERTIFICATE, f"leaf: {objection}")
-        wanted = chain if self._pin_leaf else chain[1:]
-        anchors = self._find_anchors(_unique(issuers), _unique(item.fingerprint for item in wanted))
-        vouching: list[bytes] = []
-        worst: PathRefused = PathRefused(Alert.UNKNOWN_CA, "no trusted CA has the issuer's name")
-        for anchor in anchors[:TRUST_CANDIDATES_MAX]:
-            refusal = self._try_anchor(anchor, chain, now)
-            if refusal is None:
-                vouching.append(anchor.fingerprint)
-            elif _PRECEDENCE.index(refusal.alert) >= _PRECEDENCE.index(worst.alert):
-                worst = refusal
-        if not vouching:
-            return worst
+        presented = [item.fingerprint for item in chain]
+        if leaf.fingerprint in self._find_blocked(presented[:1]):
+            return PathRefused(Alert.CERTIFICATE_REVOKED, "leaf: blocked", Reason.DEVICE_BLOCKED)
+        wanted = presented if self._pin_leaf else presented[1:]
+        anchors = self._find_anchors(_unique(issuers), _unique(wanted))[:TRUST_CANDIDATES_MAX]
+        blocked = self._find_blocked(_unique([*presented[1:], *(anchor.fingerprint for anchor in anchors)]))
+        vouching = self._vouching(
+            [anchor for anchor in anchors if anchor.fingerprint not in blocked],
+            [item for item in chain if item.fingerprint not in blocked],
+            now,
+        )
+        if isinstance(vouching, PathRefused) and blocked:
+            if isinstance(refusal := self._vouching(anchors, chain, now), PathRefused):
+                return refusal
+            return PathRefused(
+                Alert.CERTIFICATE_REVOKED, "a CA on the path is blocked", Reason.CERTIFICATE_BLOCKED
+            )
+        if isinstance(vouching, PathRefused):
+            return vouching
         return VerifiedPath(
             leaf_der=leaf.der,
             leaf_fingerprint=leaf.fingerprint,
-            issuing_cas=tuple(_unique(vouching)),
+            issuing_cas=self._by_distance(vouching, issuers),
             common_name=_sole_text(leaf.parsed, NameOID.COMMON_NAME),
             locality=_sole_text(leaf.parsed, NameOID.LOCALITY_NAME),
             organizational_unit=_sole_text(leaf.parsed, NameOID.ORGANIZATIONAL_UNIT_NAME),
             chain_length=len(chain),
         )
+
+    def _vouching(
+        self, anchors: Sequence[TrustAnchor], chain: Sequence[_Certificate], now: datetime
+    ) -> Sequence[TrustAnchor] | PathRefused:
+        """The anchors that vouch for the chain's leaf; if none does, the refusal that came closest."""
+        vouching: list[TrustAnchor] = []
+        worst = PathRefused(Alert.UNKNOWN_CA, "no trusted CA has the issuer's name")
+        for anchor in anchors:
+            refusal = self._try_anchor(anchor, chain, now)
+            if refusal is None:
+                vouching.append(anchor)
+            elif _PRECEDENCE.index(refusal.alert) >= _PRECEDENCE.index(worst.alert):
+                worst = refusal
+        return vouching or worst
+
+    def _by_distance(self, vouching: Sequence[TrustAnchor], issuers: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Fingerprints in the order in which the presented chain names them as issuers, from the leaf up."""
+
+        def distance(anchor: TrustAnchor) -> int:
+            subject = self._authority(anchor.certificate_der).parsed.subject.public_bytes()
+            return issuers.index(subject) if subject in issuers else len(issuers)
+
+        nearest = sorted(vouching, key=distance) if len(vouching) > 1 else vouching
+        return tuple(_unique(anchor.fingerprint for anchor in nearest))
 
     def _try_anchor(
         self, anchor: TrustAnchor, chain: Sequence[_Certificate], now: datetime

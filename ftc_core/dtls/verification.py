@@ -99,7 +99,7 @@ class PeerVerification:
             return self._verify_path(chain)
         except FtcError as error:
             # The store of trusted CAs failed; the peer is not to blame, and will try again.
-            return PathRefused(Alert.INTERNAL_ERROR, error.message)
+            return PathRefused(Alert.INTERNAL_ERROR, error.message, error.reason)
 
 
 def _der(certificate: crypto.X509) -> bytes:

@@ -67,7 +67,15 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
         ) -> BootstrapDriver:
             return BootstrapDriver(service, path, origin, coap, wake, monotonic, now, counts)
 
-        endpoint = open_endpoint(spec, directory, "bootstrap", service.find_anchors, new_session, telemetry)
+        endpoint = open_endpoint(
+            spec,
+            directory,
+            "bootstrap",
+            service.find_anchors,
+            new_session,
+            telemetry,
+            find_blocked=service.find_blocked,
+        )
         endpoint.start()
         telemetry.start()
         say(Ready())

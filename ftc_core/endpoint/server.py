@@ -12,7 +12,7 @@ from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.credentials.data_directory import DataDirectory, ServerName
 from ftc_core.dtls.context import server_context
 from ftc_core.dtls.cookie import CookieGate
-from ftc_core.dtls.trust import AnchorFinder, TrustEvaluator, VerifiedPath
+from ftc_core.dtls.trust import AnchorFinder, BlockFinder, TrustEvaluator, VerifiedPath
 from ftc_core.endpoint.child import ChildSpec
 from ftc_core.endpoint.coap_layer import new_coap_layer
 from ftc_core.endpoint.datagram import DatagramEndpoint
@@ -31,10 +31,12 @@ def open_endpoint(
     find_anchors: AnchorFinder,
     new_session: SessionFactory,
     telemetry: Telemetry,
+    *,
+    find_blocked: BlockFinder = lambda fingerprints: (),
 ) -> DatagramEndpoint:
     """The endpoint of server `name` on the sockets of `spec`, trusting whatever `find_anchors` finds.
 
-    `telemetry` watches it.
+    What `find_blocked` finds is refused. `telemetry` watches it.
 
     Raises FtcError FILE_UNREADABLE if the server's identity cannot be read.
     """
@@ -47,7 +49,7 @@ def open_endpoint(
         resumption_s=settings.resumption_lifetime_s,
     )
     gate = CookieGate(new_context(), directory.cookie_secret, mtu=settings.dtls_mtu)
-    evaluator = TrustEvaluator(find_anchors)
+    evaluator = TrustEvaluator(find_anchors, find_blocked=find_blocked)
     sockets = [UdpSocket(socket.socket(fileno=descriptor)) for descriptor in spec.sockets]
 
     def counted_session(

@@ -16,6 +16,7 @@ from ftc_core.domain.claim import ClaimRequest, Granted
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.last_bootstrap import LastBootstrap
+from ftc_core.storage.block_commands import BlockWritten, LiftBlock, PlaceBlock
 from ftc_core.storage.bulk_commands import (
     AdvanceBulkJob,
     BulkSwept,
@@ -87,7 +88,7 @@ class UpdateAccount(msgspec.Struct, frozen=True, tag=True):
 
 
 class DeleteAccount(msgspec.Struct, frozen=True, tag=True):
-    """Remove an account with its API keys → Done.
+    """Remove an account with its API keys and its blocks → Done.
 
     RESOURCE_NOT_FOUND; ETAG_MISMATCH if `revision` is given and differs; ACCOUNT_NOT_EMPTY while it has
     devices, enrollments or trusted certificates.
@@ -125,7 +126,7 @@ class CreateTrustedCertificate(msgspec.Struct, frozen=True, tag=True):
     """Add a CA to an account → Created(certificate).
 
     CERTIFICATE_ALREADY_EXISTS if the account holds one with this fingerprint and service already;
-    RESOURCE_NOT_FOUND if the account does not exist.
+    RESOURCE_NOT_FOUND if the account does not exist; CERTIFICATE_BLOCKED if the operator blocks this CA.
     """
 
     certificate: TrustedCertificate
@@ -228,7 +229,9 @@ class RecordFailedBootstrap(msgspec.Struct, frozen=True, tag=True):
 class RegisterDevice(msgspec.Struct, frozen=True, tag=True):
     """An LwM2M Register → Created(device); state REGISTERED, event DEVICE_REGISTERED.
 
-    CREDENTIALS_RELEASED if the account no longer owns the device or its endpoint name is another one.
+    CREDENTIALS_RELEASED if the account no longer owns the device or its endpoint name is another one;
+    DEVICE_BLOCKED or CERTIFICATE_BLOCKED if the operator or the account blocks it, or a CA that vouched for
+    it.
     """
 
     account_id: str
@@ -246,7 +249,8 @@ class RegisterDevice(msgspec.Struct, frozen=True, tag=True):
 class UpdateRegistration(msgspec.Struct, frozen=True, tag=True):
     """An LwM2M Update → Created(device); absent fields keep their value.
 
-    CREDENTIALS_RELEASED as in RegisterDevice; REGISTRATION_NOT_FOUND if the device is not registered.
+    CREDENTIALS_RELEASED, DEVICE_BLOCKED and CERTIFICATE_BLOCKED as in RegisterDevice; REGISTRATION_NOT_FOUND
+    if the device is not registered.
     """
 
     account_id: str
@@ -340,6 +344,8 @@ Command = (
     | CancelTransfer
     | ExpireTransfers
     | ForgetTransfers
+    | PlaceBlock
+    | LiftBlock
 )
 
 
@@ -377,7 +383,7 @@ class Swept(msgspec.Struct, frozen=True, tag=True):
     more: bool
 
 
-Outcome = Created | Claimed | Done | Swept | BulkWritten | BulkSwept | TransferWritten
+Outcome = Created | Claimed | Done | Swept | BulkWritten | BulkSwept | TransferWritten | BlockWritten
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ from ftc_core.domain.event import Event
 from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.errors import FtcError
+from ftc_core.storage.block_view import BlockView
 from ftc_core.storage.commands import (
     AnnounceExpiries,
     ClaimDevice,
@@ -94,7 +95,7 @@ __all__ = [
 ]
 
 
-class View(TransferView, Protocol):
+class View(TransferView, BlockView, Protocol):
     """A consistent snapshot. Microseconds per call; not to be held across an await.
 
     Lists raise FtcError PAGE_TOKEN_INVALID if `after` is not an ID.

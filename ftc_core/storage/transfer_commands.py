@@ -24,6 +24,7 @@ class CreateTransfer(msgspec.Struct, frozen=True, tag=True):
 
     `transfer.devices` are filled in from `device_ids`. RESOURCE_NOT_FOUND if an account does not exist, if
     there is no device, or if its owner does not own one (metadata `index`, its position); TRANSFER_TO_SELF;
+    DEVICE_BLOCKED or CERTIFICATE_BLOCKED if one is blocked (metadata `endpoint_name`);
     TRANSFER_DEVICE_OFFERED if a device is in an open transfer already, or twice in this one (metadata
     `index`); TRANSFER_LIMIT_REACHED if the account offers `kept_max` transfers already, decided or not.
     """
@@ -43,7 +44,8 @@ class AcceptTransfer(msgspec.Struct, frozen=True, tag=True):
     With `code_hash` the transfer is one that is offered by code: TRANSFER_CODE_INVALID if there is none with
     this ID and hash, whatever the cause; TRANSFER_TO_SELF. Without, RESOURCE_NOT_FOUND if it is not this
     account's to see; TRANSFER_WRONG_SIDE if this account offers it. Then ETAG_MISMATCH, TRANSFER_EXPIRED or
-    TRANSFER_DECIDED; TRANSFER_OUTDATED if a device has left its owner since; else as `domain.transfer.judge`.
+    TRANSFER_DECIDED; TRANSFER_OUTDATED if a device has left its owner since, DEVICE_BLOCKED or
+    CERTIFICATE_BLOCKED if one is blocked; else as `domain.transfer.judge`.
     """
 
     account_id: str

@@ -88,6 +88,8 @@ any_facts = st.builds(
     certificates=st.lists(certificates, max_size=3).map(tuple),
     device=st.none() | devices,
     endpoint_holder=st.none() | fingerprints,
+    device_blocked=st.booleans(),
+    blocked_cas=st.frozensets(cas),
 )
 
 
@@ -113,11 +115,13 @@ def test_a_grant_is_to_the_account_and_on_its_own_terms(facts: ClaimFacts) -> No
     assert granted.account_id == account.id
     assert account.status is AccountStatus.ACTIVE
     assert facts.endpoint_holder in (None, facts.request.fingerprint)
+    assert not facts.device_blocked
     vouching: list[Any] = [c for c in facts.certificates if c.id == granted.trusted_certificate_id]
     assert any(
         c.status is CertificateStatus.ACTIVE
         and c.service is CertificateService.BOOTSTRAP
         and c.fingerprint in facts.request.issuing_cas
+        and c.fingerprint not in facts.blocked_cas
         for c in vouching
     )
     if facts.request.account_id is None:

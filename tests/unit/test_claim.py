@@ -67,6 +67,8 @@ FACTS = ClaimFacts(
 PRE_ASSIGNING = replace(CERTIFICATE, enrollment_mode=False)
 WITHOUT_AID = [
     Reason.CA_NOT_UPLOADED,
+    Reason.DEVICE_BLOCKED,
+    Reason.CERTIFICATE_BLOCKED,
     Reason.ENDPOINT_NAME_MISMATCH,
     Reason.ENROLLMENT_NOT_FOUND,
     Reason.CA_NOT_IN_ACCOUNT,
@@ -76,6 +78,8 @@ WITHOUT_AID = [
 ]
 WITH_AID = [
     Reason.CA_NOT_UPLOADED,
+    Reason.DEVICE_BLOCKED,
+    Reason.CERTIFICATE_BLOCKED,
     Reason.ENDPOINT_NAME_MISMATCH,
     Reason.CA_NOT_IN_ACCOUNT,
     Reason.ENROLLMENT_NOT_FOUND,
@@ -102,6 +106,8 @@ def checked(decision: Decision) -> list[Reason]:
 
 BREAKING: dict[Reason, dict[str, Any]] = {
     Reason.CA_NOT_UPLOADED: {"request": {"issuing_cas": ()}},
+    Reason.DEVICE_BLOCKED: {"device_blocked": True},
+    Reason.CERTIFICATE_BLOCKED: {"blocked_cas": frozenset({CA})},
     Reason.ENDPOINT_NAME_MISMATCH: {"request": {"common_name": "another"}},
     Reason.ENROLLMENT_NOT_FOUND: {"enrollment": None},
     Reason.CA_NOT_IN_ACCOUNT: {"certificates": ()},
@@ -209,6 +215,36 @@ CASES: dict[str, tuple[ClaimFacts, Reason | None]] = {
         Reason.CA_NOT_IN_ACCOUNT,
     ),
     "any CA of the path may be the trusted one": (facts(request={"issuing_cas": (OTHER_CA, CA)}), None),
+    # blocks
+    "the CA beyond the account's own is blocked": (
+        facts(request={"issuing_cas": (CA, OTHER_CA)}, blocked_cas=frozenset({OTHER_CA})),
+        None,
+    ),
+    "a CA between the device and the account's own is blocked": (
+        facts(request={"issuing_cas": (OTHER_CA, CA)}, blocked_cas=frozenset({OTHER_CA})),
+        Reason.CERTIFICATE_BLOCKED,
+    ),
+    "one of the account's CAs is blocked, the nearer one is not": (
+        facts(
+            request={"issuing_cas": (CA, OTHER_CA)},
+            certificates=(CERTIFICATE, replace(CERTIFICATE, fingerprint=OTHER_CA)),
+            blocked_cas=frozenset({OTHER_CA}),
+        ),
+        None,
+    ),
+    "the account's own CA is blocked, one that it lacks is not": (
+        facts(request={"issuing_cas": (OTHER_CA, CA)}, blocked_cas=frozenset({CA})),
+        Reason.CERTIFICATE_BLOCKED,
+    ),
+    "a pre-assigned device that is blocked": (
+        facts(
+            request={"account_id": MINE},
+            certificates=(PRE_ASSIGNING,),
+            enrollment=None,
+            device_blocked=True,
+        ),
+        Reason.DEVICE_BLOCKED,
+    ),
     # account
     "account unknown": (facts(account=None), Reason.ACCOUNT_SUSPENDED),
     # endpoint name in the account

@@ -121,14 +121,14 @@ def test_a_leaf_directly_under_a_trusted_ca_passes(manufacturer: Manufacturer) -
     )
 
 
-def test_every_trusted_ca_of_a_chain_vouches() -> None:
+def test_every_trusted_ca_of_a_chain_vouches_and_the_nearest_is_told_first() -> None:
     root = Manufacturer("Root")
     middle = Manufacturer("Middle", issuer=root)
     lower = Manufacturer("Lower", issuer=middle)
     chain = chain_of(lower.device("dev-1"))
     assert len(chain) == 3
-    for trusted in ([root], [middle], [lower], [root, lower], [lower, middle, root]):
-        verdict = judge(chain, *trusted)
+    for trusted in ([root], [middle], [lower], [lower, root], [lower, middle, root]):
+        verdict = judge(chain, *reversed(trusted))
         assert isinstance(verdict, VerifiedPath)
         assert verdict.issuing_cas == tuple(sha256(one.der) for one in trusted)
 

@@ -8,6 +8,7 @@ from ftc_core.domain.account import Account
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.api_keys import remove_api_key
+from ftc_core.storage.lmdb.block_reads import party_key
 from ftc_core.storage.lmdb.counts import Counts, join_account
 from ftc_core.storage.lmdb.preconditions import check_revision
 from ftc_core.storage.lmdb.tables import pack_id
@@ -46,6 +47,7 @@ def delete_account(writer: Writer, command: DeleteAccount) -> Done:
         )
     for key in writer.view.list_api_keys(account.id, after=None, limit=counts.api_keys):
         remove_api_key(writer, key)
+    writer.delete_prefix(writer.tables.blocks, party_key(account.id))
     writer.delete(writer.tables.accounts, pack_id(account.id))
     return Done(writer.next_revision())
 

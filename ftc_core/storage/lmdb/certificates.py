@@ -31,6 +31,8 @@ def create_trusted_certificate(writer: Writer, command: CreateTrustedCertificate
     index_key = certificate_key(account, fingerprint_key(given.fingerprint), given.service)
     if writer.get(tables.certificates_by_fingerprint, index_key) is not None:
         raise FtcError(Reason.CERTIFICATE_ALREADY_EXISTS)
+    if writer.view.find_blocked((given.fingerprint,)):
+        raise FtcError(Reason.CERTIFICATE_BLOCKED)
     certificate = msgspec.structs.replace(given, revision=writer.next_revision())
     key = pack_id(certificate.id)
     writer.add(tables.certificates, account + key, records.CERTIFICATE.encode(certificate))

@@ -31,11 +31,11 @@ def claim_device(writer: Writer, command: ClaimDevice) -> Claimed:
     owned = facts.device
     if owned is not None and owned.id == grant.device_id:
         _claim_enrollment(writer, facts, grant, owned.id, command.now)
-        return _claim_again(writer, command, grant, owned)
+        return _claim_again(writer, command, grant, owned, facts.vouching_cas)
     if owned is not None:
         release_device(writer, owned, command.now)
     _claim_enrollment(writer, facts, grant, command.device_id, command.now)
-    return _claim_first(writer, command, grant)
+    return _claim_first(writer, command, grant, facts.vouching_cas)
 
 
 def mark_bootstrapped(writer: Writer, command: MarkBootstrapped) -> Done:
@@ -83,7 +83,9 @@ def _claim_enrollment(
     claim_enrollment(writer, enrollment, msgspec.structs.replace(claimed, revision=revision))
 
 
-def _claim_first(writer: Writer, command: ClaimDevice, grant: Granted) -> Claimed:
+def _claim_first(
+    writer: Writer, command: ClaimDevice, grant: Granted, vouching_cas: tuple[bytes, ...]
+) -> Claimed:
     request, now = command.request, command.now
     device = Device(
         id=command.device_id,
@@ -97,7 +99,7 @@ def _claim_first(writer: Writer, command: ClaimDevice, grant: Granted) -> Claime
         last_seen_at=now,
         client_version=request.client_version,
         last_address=request.address,
-        issuing_cas=request.issuing_cas,
+        issuing_cas=vouching_cas,
     )
     revision = emit_device(writer, EventKind.DEVICE_CLAIMED, now, device)
     device = msgspec.structs.replace(device, revision=revision)
@@ -105,7 +107,13 @@ def _claim_first(writer: Writer, command: ClaimDevice, grant: Granted) -> Claime
     return Claimed(grant, device, first_claim=True)
 
 
-def _claim_again(writer: Writer, command: ClaimDevice, grant: Granted, before: Device) -> Claimed:
+def _claim_again(
+    writer: Writer,
+    command: ClaimDevice,
+    grant: Granted,
+    before: Device,
+    vouching_cas: tuple[bytes, ...],
+) -> Claimed:
     request = command.request
     after = msgspec.structs.replace(
         before,
@@ -116,7 +124,7 @@ def _claim_again(writer: Writer, command: ClaimDevice, grant: Granted, before: D
         last_seen_at=command.now,
         client_version=request.client_version or before.client_version,
         last_address=request.address,
-        issuing_cas=request.issuing_cas,
+        issuing_cas=vouching_cas,
         revision=writer.next_revision(),
     )
     change_device(writer, before, after)

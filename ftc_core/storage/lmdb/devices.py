@@ -13,6 +13,7 @@ from ftc_core.domain.event import EventKind
 from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerKind
 from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.block_reads import block_key
 from ftc_core.storage.lmdb.tables import (
     ID_BYTES,
     device_time_prefix,
@@ -121,13 +122,14 @@ def _insert(writer: Writer, device: Device) -> None:
 
 
 def _remove(writer: Writer, device: Device) -> None:
-    """All that its account had of it, and the offer that it is in: an owner gives only what he has."""
+    """All that its account had of it; the offer that it is in, and its owner's block: those end with it."""
     tables, key = writer.tables, _key(device)
     writer.delete(tables.devices, key)
     writer.delete(tables.last_bootstraps, key)
     writer.delete(tables.devices_by_fingerprint, device.fingerprint)
     writer.delete(tables.endpoint_names, _endpoint_key(device))
     writer.delete(tables.transfer_by_fingerprint, device.fingerprint)
+    writer.delete(tables.blocks, block_key(device.fingerprint, device.account_id))
     for time_of, tag in _TIMES:
         writer.delete(tables.devices_by_time, _time_key(key, tag, time_of(device)))
     lapses = device.registration_expires_at()

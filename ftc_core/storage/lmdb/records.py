@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from ftc_core.domain.account import Account, ApiKey
+from ftc_core.domain.block import Block
 from ftc_core.domain.bulk import BulkBatch, BulkJob
 from ftc_core.domain.certificate import TrustedCertificate
 from ftc_core.domain.device import Device
@@ -24,6 +25,7 @@ from ftc_core.storage.lmdb.faults import corrupt
 __all__ = [
     "ACCOUNT",
     "API_KEY",
+    "BLOCK",
     "BULK_BATCH",
     "BULK_JOB",
     "CERTIFICATE",
@@ -77,3 +79,4 @@ EVENT: Final[Codec[Event]] = Codec(Event, 1)
 BULK_JOB: Final[Codec[BulkJob]] = Codec(BulkJob, 1)
 BULK_BATCH: Final[Codec[BulkBatch]] = Codec(BulkBatch, 1)
 TRANSFER: Final[Codec[DeviceTransfer]] = Codec(DeviceTransfer, 1)
+BLOCK: Final[Codec[Block]] = Codec(Block, 1)

@@ -10,6 +10,7 @@ from ftc_core.domain.device import Device, DeviceState
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.blocks import check_not_blocked
 from ftc_core.storage.lmdb.devices import change_device, emit_device
 from ftc_core.storage.lmdb.faults import corrupt
 from ftc_core.storage.lmdb.tables import NUMBER_BYTES, time_key
@@ -32,6 +33,7 @@ def register_device(writer: Writer, command: RegisterDevice) -> Created:
     before = _owned(writer, command.account_id, command.device_id)
     if before.endpoint_name != command.endpoint_name:
         raise FtcError(Reason.CREDENTIALS_RELEASED)
+    check_not_blocked(writer, before)
     after = msgspec.structs.replace(
         before,
         state=DeviceState.REGISTERED,
@@ -51,7 +53,9 @@ def register_device(writer: Writer, command: RegisterDevice) -> Created:
 
 def update_registration(writer: Writer, command: UpdateRegistration) -> Created:
     """See the command. It gives no event: a fleet sends one per device and minute."""
-    before = _registered(writer, command.account_id, command.device_id)
+    before = _owned(writer, command.account_id, command.device_id)
+    check_not_blocked(writer, before)
+    _check_registered(before)
     after = msgspec.structs.replace(
         before,
         last_seen_at=command.now,
@@ -67,7 +71,8 @@ def update_registration(writer: Writer, command: UpdateRegistration) -> Created:
 
 def deregister_device(writer: Writer, command: DeregisterDevice) -> Done:
     """See the command."""
-    before = _registered(writer, command.account_id, command.device_id)
+    before = _owned(writer, command.account_id, command.device_id)
+    _check_registered(before)
     seen = msgspec.structs.replace(before, last_seen_at=command.now)
     return Done(_deregister(writer, before, seen, command.now))
 
@@ -99,8 +104,6 @@ def _owned(writer: Writer, account_id: str, device_id: str) -> Device:
     return device
 
 
-def _registered(writer: Writer, account_id: str, device_id: str) -> Device:
-    device = _owned(writer, account_id, device_id)
+def _check_registered(device: Device) -> None:
     if device.state is not DeviceState.REGISTERED:
         raise FtcError(Reason.REGISTRATION_NOT_FOUND)
-    return device

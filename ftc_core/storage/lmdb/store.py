@@ -13,6 +13,7 @@ import structlog
 
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import STORE_MAP_BYTES, STORE_READER_CHECK_S
+from ftc_core.storage.block_commands import LiftBlock, PlaceBlock
 from ftc_core.storage.bulk_commands import (
     AdvanceBulkJob,
     CreateBulkJob,
@@ -23,6 +24,7 @@ from ftc_core.storage.bulk_commands import (
 from ftc_core.storage.lmdb import (
     accounts,
     api_keys,
+    blocks,
     bulk,
     certificates,
     claims,
@@ -255,5 +257,9 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return transfers.expire_transfers(writer, command)
         case ForgetTransfers():
             return transfers.forget_transfers(writer, command)
+        case PlaceBlock():
+            return blocks.place_block(writer, command)
+        case LiftBlock():
+            return blocks.lift_block(writer, command)
         case _:
             assert_never(command)

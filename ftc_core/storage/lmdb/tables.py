@@ -40,6 +40,7 @@ otherwise; `–` is an empty value.
 | transfer_by_fingerprint | fingerprint | transfer (open ones only) |
 | transfer_expiry | time, transfer | – (open ones only) |
 | transfers_decided | time, transfer | – (all others) |
+| blocks | account (zeros: the operator), fingerprint | record |
 
 Enrollments lie under their fingerprint because that is how devices ask for them: one descent of one tree.
 """
@@ -121,6 +122,7 @@ class Tables:
     transfer_by_fingerprint: lmdb._Database
     transfer_expiry: lmdb._Database
     transfers_decided: lmdb._Database
+    blocks: lmdb._Database
 
     @classmethod
     def names(cls) -> list[str]:

@@ -24,6 +24,7 @@ from ftc_core.domain.transfer import (
 )
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.blocks import check_not_blocked
 from ftc_core.storage.lmdb.devices import emit_device, transfer_device
 from ftc_core.storage.lmdb.enrollments import transfer_enrollment
 from ftc_core.storage.lmdb.faults import corrupt
@@ -150,6 +151,7 @@ def _offer(writer: Writer, transfer: DeviceTransfer, device_id: str, index: int)
             resource=f"accounts/{transfer.account_id}/devices/{device_id}",
             metadata={"index": str(index)},
         )
+    check_not_blocked(writer, device)
     [present] = writer.view.find_offers((device.fingerprint,))
     if present is not None:
         standing = writer.view.find_transfer(present)
@@ -206,6 +208,7 @@ def _gather(
         device = view.get_device(transfer.account_id, offered.device_id)
         if device is None or offer != transfer.id:
             raise outdated(offered)
+        check_not_blocked(writer, device)
         if enrollment is not None and (
             enrollment.account_id != transfer.account_id or enrollment.is_expired(now)
         ):

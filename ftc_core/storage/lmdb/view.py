@@ -23,6 +23,7 @@ from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.limits import TRUST_CANDIDATES_MAX
 from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.block_reads import LmdbBlockReads
 from ftc_core.storage.lmdb.counts import Counts, split_account
 from ftc_core.storage.lmdb.faults import corrupt, translate
 from ftc_core.storage.lmdb.records import Codec
@@ -38,14 +39,13 @@ from ftc_core.storage.lmdb.tables import (
     prefix_end,
     unpack_number,
 )
-from ftc_core.storage.lmdb.transfer_reads import LmdbTransferReads
 
 __all__ = ["LmdbView"]
 
 T = TypeVar("T")
 
 
-class LmdbView(LmdbTransferReads):
+class LmdbView(LmdbBlockReads):
     """The port's `View` over one transaction.
 
     As a context manager it ends the transaction, and turns LMDB's errors into FtcError INTERNAL_1 or _5.
@@ -213,6 +213,10 @@ class LmdbView(LmdbTransferReads):
             certificates=certificates,
             device=device,
             endpoint_holder=endpoint_holder,
+            device_blocked=bool(
+                self.find_blocked((request.fingerprint,), None if device is None else device.account_id)
+            ),
+            blocked_cas=self.find_blocked(request.issuing_cas, account_id),
         )
 
     def vouching(self, account: bytes, fingerprints: Sequence[bytes]) -> Iterator[TrustedCertificate]:
