@@ -38,6 +38,11 @@ from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
 )
 from ftc_grpc._gen.ftc.v1.device_pb2 import Device as DeviceMessage
 from ftc_grpc._gen.ftc.v1.device_service_pb2 import ListDevicesRequest
+from ftc_grpc._gen.ftc.v1.device_transfer_pb2 import DeviceTransfer
+from ftc_grpc._gen.ftc.v1.device_transfer_service_pb2 import (
+    AcceptDeviceTransferRequest,
+    CreateDeviceTransferRequest,
+)
 from ftc_grpc._gen.ftc.v1.trusted_certificate_pb2 import TrustedCertificate
 from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2 import CreateTrustedCertificateRequest
 from ftc_grpc.client import ApiClient
@@ -195,6 +200,27 @@ class Tenant:
         api = self.instance.api
         request = DeleteDeviceEnrollmentRequest(name=enrollment)
         api.call(api.device_enrollments.DeleteDeviceEnrollment, request)
+
+    def offer(self, endpoint_name: str, *, to: Tenant) -> str:
+        """Offer the device of that name; the transfer's name as the receiver knows it."""
+        shown = self.device(endpoint_name)
+        assert shown is not None
+        api = self.instance.api
+        request = CreateDeviceTransferRequest(
+            parent=self.name, device_transfer=DeviceTransfer(to_account_id=to.id), devices=[shown.name]
+        )
+        made = api.call(api.device_transfers.CreateDeviceTransfer, request).device_transfer
+        return f"{to.name}/deviceTransfers/{made.id}"
+
+    def accept(self, transfer: str) -> None:
+        """Accept a transfer by its name."""
+        api = self.instance.api
+        request = AcceptDeviceTransferRequest(name=transfer)
+        api.call(api.device_transfers.AcceptDeviceTransfer, request)
+
+    def transfer(self, endpoint_name: str, *, to: Tenant) -> None:
+        """Hand the device of that name over."""
+        to.accept(self.offer(endpoint_name, to=to))
 
     def devices(self) -> list[DeviceMessage]:
         """Every device that the API shows."""

@@ -156,22 +156,35 @@ async def _power_on(powered: PoweredDevice, *, retry: bool, stay: bool, lifetime
 async def _onboard(powered: PoweredDevice, *, stay: bool, lifetime: int) -> None:
     bundle = powered.bundle
     click.echo(f"device {bundle.endpoint_name}, enrollment ID {bundle.enrollment_id}")
-    credentials = bundle.lwm2m
+    device = await _register(powered, lifetime)
+    if not stay:
+        device.close()
+        return
+    while (refusal := await _stay(device, lifetime)) is not None:
+        _drop_credentials(powered, refusal)
+        device = await _register(powered, lifetime)
+
+
+async def _register(powered: PoweredDevice, lifetime: int) -> RegisteredDevice:
+    """Register, after a bootstrap where the device has no LwM2M account, or one that is refused."""
+    credentials = powered.bundle.lwm2m
     if credentials is None:
         credentials = await _bootstrap(powered)
     device = await powered.register(credentials, lifetime=lifetime)
     if isinstance(device, OperationFailed) and device.reaction is Reaction.BOOTSTRAP_AGAIN:
-        # What a client does whose credentials the server no longer takes: the device has another owner now.
-        click.echo(f"register refused: {device.code} {device.text}; bootstrapping again")
-        bundle.forget_lwm2m()
+        _drop_credentials(powered, device)
         device = await powered.register(await _bootstrap(powered), lifetime=lifetime)
     if isinstance(device, OperationFailed):
         raise FtcError(Reason.DEVICE_REFUSED, f"Register: {device.code} {device.text}".replace(":  ", ": "))
     click.echo(f"registered at {device.location}, lifetime {lifetime} s")
-    if stay:
-        await _stay(device, lifetime)
-    else:
-        device.close()
+    return device
+
+
+def _drop_credentials(powered: PoweredDevice, refusal: OperationFailed) -> None:
+    """What a client does whose credentials the server no longer takes: the device has another owner now."""
+    operation = refusal.operation.value.lower()
+    click.echo(f"{operation} refused: {refusal.code} {refusal.text}; bootstrapping again")
+    powered.bundle.forget_lwm2m()
 
 
 async def _bootstrap(powered: PoweredDevice) -> LwM2MCredentials:
@@ -201,8 +214,8 @@ def _reason_of(text: str) -> Reason:
     return next((reason for reason, spec in CATALOGUE.items() if spec.text == text), Reason.DEVICE_REFUSED)
 
 
-async def _stay(device: RegisteredDevice, lifetime: int) -> None:
-    """Update at half of the lifetime, until SIGINT or SIGTERM."""
+async def _stay(device: RegisteredDevice, lifetime: int) -> OperationFailed | None:
+    """Update at half of the lifetime, until SIGINT or SIGTERM, or until the credentials are refused."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -212,10 +225,14 @@ async def _stay(device: RegisteredDevice, lifetime: int) -> None:
         except TimeoutError:
             outcome = await device.update()
             if isinstance(outcome, OperationFailed):
+                device.close()
+                if outcome.reaction is Reaction.BOOTSTRAP_AGAIN:
+                    return outcome
                 raise FtcError(Reason.DEVICE_REFUSED, f"Update: {outcome.code} {outcome.text}") from None
             click.echo("updated")
     await device.leave()
     click.echo("de-registered")
+    return None
 
 
 def register(group: click.Group) -> None:

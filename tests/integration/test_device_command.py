@@ -344,3 +344,28 @@ def test_staying_device_that_is_killed_expires(staying: tuple[Bundled, subproces
     process.kill()
 
     eventually(lambda: device.owner.state(device.name) is DeviceState.DEREGISTERED, "its lifetime ends")
+
+
+def test_staying_device_follows_a_transfer_by_itself(
+    staying: tuple[Bundled, subprocess.Popen[str]], instance: Instance
+) -> None:
+    device, process = staying
+    successor = instance.tenant()
+    successor.trust(device.factory)
+    old = device.bundle.lwm2m
+    assert old is not None
+    device.owner.transfer(device.name, to=successor)
+
+    eventually(lambda: successor.state(device.name) is DeviceState.REGISTERED, "it has followed")
+    process.send_signal(signal.SIGTERM)
+
+    assert process.stdout is not None
+    told = process.stdout.read().splitlines()
+    assert "update refused: 4.03 Device released; bootstrapping again" in told
+    assert any(line.endswith(f"?aid={device.owner.id}") for line in told), "it says the old aid"
+    assert told[-1] == "de-registered"
+    new = device.bundle.lwm2m
+    assert new is not None
+    assert (new.device_id, new.account_id) == (old.device_id, successor.id)
+    assert new.certificate != old.certificate
+    assert device.bundle.bootstrap_server_uri.endswith(f"?aid={successor.id}")
