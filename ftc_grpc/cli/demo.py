@@ -21,8 +21,9 @@ def demo() -> None:
     """Onboard three devices on this machine, in under a minute.
 
     Runs a whole instance on free ports in a temporary directory, makes devices at a factory of its own, and
-    powers them on: one is claimed, one is refused and comes again, one changes hands. Exit code 0 only if the
-    API showed each state on the way.
+    powers them on: one is claimed and later released to another account, one is refused and comes again, one
+    is transferred while it is registered, and follows by itself. Exit code 0 only if the API showed each
+    state on the way.
 
     \b
     Example:

@@ -30,6 +30,11 @@ from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
     DeleteDeviceEnrollmentRequest,
 )
 from ftc_grpc._gen.ftc.v1.device_pb2 import Device
+from ftc_grpc._gen.ftc.v1.device_transfer_pb2 import DeviceTransfer
+from ftc_grpc._gen.ftc.v1.device_transfer_service_pb2 import (
+    AcceptDeviceTransferRequest,
+    CreateDeviceTransferRequest,
+)
 from ftc_grpc._gen.ftc.v1.trusted_certificate_pb2 import TrustedCertificate
 from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2 import CreateTrustedCertificateRequest
 from ftc_grpc.client import ApiClient
@@ -64,10 +69,10 @@ class Story:
         self._workshop = workshop
         self._tell = tell
         self._started = monotonic()
-        self._connected: list[RegisteredDevice] = []
+        self._connected: dict[str, RegisteredDevice] = {}
 
     async def run(self) -> None:
-        """From the factory floor to the second owner."""
+        """From the factory floor to the second owner, by release and by transfer."""
         one, two, three = self._provision()
         first, second = self._create_account("First Owner"), self._create_account("Second Owner")
         self._upload_ca(first)
@@ -88,9 +93,11 @@ class Story:
         self._enroll(second, one)
         await self._claim(second, one)
 
+        await self._transfer(second, first, three)
+
         await retry
-        self._check_counts({first.name: 1, second.name: 2})
-        for device in self._connected:
+        self._check_counts({first.name: 2, second.name: 1})
+        for device in self._connected.values():
             device.close()
 
     # --- turns ---------------------------------------------------------------------------------------
@@ -144,10 +151,14 @@ class Story:
         return enrollment
 
     async def _claim(self, account: Account, device: PoweredDevice) -> None:
-        """Power on; the API must show the device in each of its states, one after the other."""
+        """Power on a device that has no account."""
+        self._say(f"{device.bundle.endpoint_name} powers on")
+        await self._onboard(account, device)
+
+    async def _onboard(self, account: Account, device: PoweredDevice) -> None:
+        """Bootstrap and register; the API must show each of its states, one after the other."""
         name = device.bundle.endpoint_name
         began = monotonic()
-        self._say(f"{name} powers on")
         enrolling = asyncio.create_task(self._seen(account, name, Device.CLOUD_ENROLLING, began))
         outcome = await device.bootstrap()
         if isinstance(outcome, BootstrapFailed):
@@ -162,7 +173,7 @@ class Story:
         registered = await device.register(credentials, lifetime=LIFETIME_S)
         if isinstance(registered, OperationFailed):
             raise FtcError(Reason.DEVICE_REFUSED, f"{name}: {registered.code} {registered.text}")
-        self._connected.append(registered)
+        self._connected[name] = registered
         await self._seen(account, name, Device.REGISTERED, began)
 
     async def _seen(
@@ -215,6 +226,52 @@ class Story:
         self._say(f'{name} registers with its old credentials: {refused.code} "{refused.text}"', since=began)
         device.bundle.factory_reset()
         self._say(f"{name}: factory reset, account and LwM2M credentials forgotten")
+
+    async def _transfer(self, giver: Account, receiver: Account, device: PoweredDevice) -> None:
+        """Offer and accept a registered device, and see it follow by itself."""
+        name = device.bundle.endpoint_name
+        given = device_of(self._api, giver.name, name)
+        if given is None:
+            raise FtcError(Reason.INTERNAL_10, f"{name} is no device of {giver.display_name}")
+        began = monotonic()
+        offer = CreateDeviceTransferRequest(
+            parent=giver.name,
+            device_transfer=DeviceTransfer(to_account_id=receiver.id),
+            devices=[given.name],
+        )
+        made = self._api.call(self._api.device_transfers.CreateDeviceTransfer, offer).device_transfer
+        self._say(f"{giver.display_name}: {name} offered to {receiver.display_name}", since=began)
+
+        began = monotonic()
+        acceptance = AcceptDeviceTransferRequest(name=f"{receiver.name}/deviceTransfers/{made.id}")
+        self._api.call(self._api.device_transfers.AcceptDeviceTransfer, acceptance)
+        owners = [
+            account.display_name for account in (giver, receiver) if device_of(self._api, account.name, name)
+        ]
+        if owners != [receiver.display_name]:
+            raise FtcError(Reason.INTERNAL_10, f"{name} is a device of {' and '.join(owners) or 'nobody'}")
+        self._say(
+            f"{receiver.display_name}: accepted; the API shows {name} there and nowhere else", since=began
+        )
+
+        await self._follow(receiver, device)
+        credentials = device.bundle.lwm2m
+        if credentials is None or (credentials.account_id, credentials.device_id) != (receiver.id, given.id):
+            raise FtcError(Reason.INTERNAL_10, f"{name} has not got the credentials of its new owner")
+
+    async def _follow(self, owner: Account, device: PoweredDevice) -> None:
+        """What a device in the field does at the first update after its transfer."""
+        name = device.bundle.endpoint_name
+        connected = self._connected.pop(name)
+        began = monotonic()
+        refused = await connected.update()
+        connected.close()
+        if not isinstance(refused, OperationFailed) or refused.reaction is not Reaction.BOOTSTRAP_AGAIN:
+            raise FtcError(Reason.INTERNAL_10, f"{name} could still update its registration: {refused}")
+        self._say(f'{name} updates its registration: {refused.code} "{refused.text}"', since=began)
+        device.bundle.forget_lwm2m()
+        self._say(f"{name} bootstraps again by itself, at {device.bundle.bootstrap_server_uri}")
+        await self._onboard(owner, device)
 
     def _check_counts(self, expected: dict[str, int]) -> None:
         for name, count in expected.items():

@@ -22,5 +22,12 @@ def test_demo_shows_three_devices_and_two_owners_and_exits_0(tmp_path: Path) -> 
         for state in ("CLOUD_ENROLLING", "BOOTSTRAPPED", "REGISTERED"):
             assert re.search(rf"the API shows {name} as {state}", said), (name, state)
     assert 'device-000002 refused: 4.03 "Enrollment ID not registered"' in said
+    assert 'device-000001 registers with its old credentials: 4.03 "Device released"' in said
+    assert "Second Owner: device-000003 offered to First Owner" in said
+    assert 'device-000003 updates its registration: 4.03 "Device released"' in said
+    assert re.search(
+        r"device-000003 bootstraps again by itself, at coaps://\S+\?aid=[0-9a-f]{32}$", said, re.M
+    )
+    assert "First Owner: the API shows device-000003 as REGISTERED" in said
     assert said.splitlines()[-1].endswith("every state was seen through the API")
     assert list(tmp_path.iterdir()) == []
