@@ -12,6 +12,7 @@ from ftc_core.application.context import ApplicationContext, WriteOptions, requi
 from ftc_core.application.fields import check_description, check_display_name
 from ftc_core.application.filtering import parse_filter
 from ftc_core.application.listing import Page, PageRequest, Source, read_page
+from ftc_core.domain.block import Block
 from ftc_core.domain.certificate import (
     CertificateService,
     CertificateStatus,
@@ -171,13 +172,13 @@ async def delete_trusted_certificate(
 
 async def get_trusted_certificate(
     context: ApplicationContext, account_id: str, certificate_id: str
-) -> TrustedCertificate:
-    """One trusted certificate of an account. Raises FtcError RESOURCE_NOT_FOUND."""
+) -> tuple[TrustedCertificate, list[Block]]:
+    """One trusted certificate of an account, and the blocks of its CA. Raises FtcError RESOURCE_NOT_FOUND."""
     with context.store.view() as view:
         certificate = view.get_trusted_certificate(account_id, certificate_id)
-    if certificate is None:
-        raise FtcError(Reason.RESOURCE_NOT_FOUND, "trusted certificate not found")
-    return certificate
+        if certificate is None:
+            raise FtcError(Reason.RESOURCE_NOT_FOUND, "trusted certificate not found")
+        return certificate, view.list_blocks_of(certificate.fingerprint, account_id)
 
 
 async def list_trusted_certificates(

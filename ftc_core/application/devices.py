@@ -6,6 +6,7 @@ from ftc_core.application import filtering
 from ftc_core.application.context import ApplicationContext, require_account
 from ftc_core.application.filtering import Filter, parse_filter
 from ftc_core.application.listing import Page, PageRequest, Source, between, read_page, single
+from ftc_core.domain.block import Block
 from ftc_core.domain.device import Device, DeviceState, DeviceTime, name_position, time_position
 from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.errors import FtcError, Reason
@@ -39,14 +40,21 @@ ORDERS_OF_ALL = ("account_id",)
 
 async def get_device(
     context: ApplicationContext, account_id: str, device_id: str
-) -> tuple[Device, LastBootstrap | None]:
-    """One device of an account, and its last bootstrap. Raises FtcError RESOURCE_NOT_FOUND."""
+) -> tuple[Device, LastBootstrap | None, list[Block]]:
+    """One device of an account, its last bootstrap, and the blocks that keep it out.
+
+    Raises FtcError RESOURCE_NOT_FOUND.
+    """
     with context.store.view() as view:
         device = view.get_device(account_id, device_id)
-        last_bootstrap = view.get_last_bootstrap(account_id, device_id)
-    if device is None:
-        raise FtcError(Reason.RESOURCE_NOT_FOUND, "device not found")
-    return device, last_bootstrap
+        if device is None:
+            raise FtcError(Reason.RESOURCE_NOT_FOUND, "device not found")
+        blocks = [
+            block
+            for fingerprint in (device.fingerprint, *device.issuing_cas)
+            for block in view.list_blocks_of(fingerprint, account_id)
+        ]
+        return device, view.get_last_bootstrap(account_id, device_id), blocks
 
 
 async def list_devices(

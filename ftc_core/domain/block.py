@@ -40,6 +40,11 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     blocked_at: datetime
     revision: int = 0
 
+    @property
+    def id(self) -> str:
+        """What tells it from its party's others: the fingerprint, 64 hex characters."""
+        return self.fingerprint.hex()
+
 
 def unblocked_cas(issuing_cas: Sequence[bytes], blocked: Container[bytes]) -> tuple[bytes, ...]:
     """The `issuing_cas` (nearest to the leaf first) that still vouch: those before the first blocked one."""

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from ftc_core.application import devices
+from google.protobuf import empty_pb2
+
+from ftc_core.application import blocks, devices
 from ftc_core.application.changes import Topic
 from ftc_core.application.context import ApplicationContext
-from ftc_grpc._gen.ftc.v1 import device_pb2, device_service_pb2, device_service_pb2_grpc, watch_pb2
-from ftc_grpc.caller import ANY_ACCOUNT, named_resource, parent_accounts
-from ftc_grpc.convert import device_to_proto
+from ftc_grpc._gen.ftc.v1 import block_pb2, device_pb2, device_service_pb2, device_service_pb2_grpc, watch_pb2
+from ftc_grpc.blocks import block_to_proto, named_device
+from ftc_grpc.caller import (
+    ANY_ACCOUNT,
+    current_caller,
+    named_resource,
+    parent_account,
+    parent_accounts,
+)
+from ftc_grpc.convert import device_to_proto, write_options
 from ftc_grpc.device_page import device_page_to_proto
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.resource_names import DEVICE
@@ -62,3 +71,33 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
                 yield watch_pb2.WatchDevicesResponse(
                     revision=batch.through, events=map(device_event, batch.changes)
                 )
+
+    async def BlockDevice(
+        self, request: block_pb2.BlockDeviceRequest, context: RpcContext
+    ) -> block_pb2.Block:
+        """Block a device."""
+        blocking = blocks.Blocking(named_device(request), request.note)
+        block = await blocks.place_block(self._context, current_caller(), blocking, write_options(request))
+        return block_to_proto(block)
+
+    async def UnblockDevice(
+        self, request: block_pb2.UnblockDeviceRequest, context: RpcContext
+    ) -> empty_pb2.Empty:
+        """Lift the caller's block of a device."""
+        await blocks.unblock(self._context, current_caller(), named_device(request), write_options(request))
+        return empty_pb2.Empty()
+
+    async def ListBlocks(
+        self, request: block_pb2.ListBlocksRequest, context: RpcContext
+    ) -> block_pb2.ListBlocksResponse:
+        """List what an account blocks, or the operator."""
+        party = parent_account(request.parent) if request.parent else blocks.blocking_party(current_caller())
+        scope = f"{party or 'operator'}/blocks"
+        page = await blocks.list_blocks(
+            self._context, party, self._paginator.read(request, scope=scope, orders=blocks.ORDERS)
+        )
+        return block_pb2.ListBlocksResponse(
+            blocks=map(block_to_proto, page.records),
+            next_page_token=self._paginator.token(page.next_after, request, scope=scope),
+            total_size=page.total,
+        )

@@ -5,14 +5,16 @@ from __future__ import annotations
 from google.protobuf import empty_pb2
 from msgspec import UNSET
 
-from ftc_core.application import certificates
+from ftc_core.application import blocks, certificates
 from ftc_core.application.context import ApplicationContext
 from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificateChanges
 from ftc_grpc._gen.ftc.v1 import (
+    block_pb2,
     trusted_certificate_pb2,
     trusted_certificate_service_pb2,
     trusted_certificate_service_pb2_grpc,
 )
+from ftc_grpc.blocks import block_to_proto, named_certificate
 from ftc_grpc.caller import current_caller, named_resource, parent_account
 from ftc_grpc.convert import (
     certificate_to_proto,
@@ -70,8 +72,12 @@ class TrustedCertificateService(trusted_certificate_service_pb2_grpc.TrustedCert
     ) -> trusted_certificate_pb2.TrustedCertificate:
         """Get a trusted certificate."""
         account_id, certificate_id = named_resource(request.name, TRUSTED_CERTIFICATE)
-        certificate = await certificates.get_trusted_certificate(self._context, account_id, certificate_id)
-        return certificate_to_proto(certificate, self._context.now())
+        certificate, standing = await certificates.get_trusted_certificate(
+            self._context, account_id, certificate_id
+        )
+        page = certificate_to_proto(certificate, self._context.now())
+        page.blocks.extend(map(block_to_proto, standing))
+        return page
 
     async def ListTrustedCertificates(
         self, request: trusted_certificate_service_pb2.ListTrustedCertificatesRequest, context: RpcContext
@@ -129,5 +135,22 @@ class TrustedCertificateService(trusted_certificate_service_pb2_grpc.TrustedCert
         )
         await certificates.delete_trusted_certificate(
             self._context, current_caller(), deletion, write_options(request)
+        )
+        return empty_pb2.Empty()
+
+    async def BlockTrustedCertificate(
+        self, request: block_pb2.BlockTrustedCertificateRequest, context: RpcContext
+    ) -> block_pb2.Block:
+        """Block a CA."""
+        blocking = blocks.Blocking(named_certificate(request), request.note)
+        block = await blocks.place_block(self._context, current_caller(), blocking, write_options(request))
+        return block_to_proto(block)
+
+    async def UnblockTrustedCertificate(
+        self, request: block_pb2.UnblockTrustedCertificateRequest, context: RpcContext
+    ) -> empty_pb2.Empty:
+        """Lift the caller's block of a CA."""
+        await blocks.unblock(
+            self._context, current_caller(), named_certificate(request), write_options(request)
         )
         return empty_pb2.Empty()

@@ -29,6 +29,7 @@ from ftc_core.domain.claim import ClaimRequest
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.storage.port import ClaimDevice, Claimed, Submission
 from ftc_grpc._gen.ftc.v1 import account_service_pb2 as accounts
+from ftc_grpc._gen.ftc.v1 import block_pb2 as blocks
 from ftc_grpc._gen.ftc.v1 import bulk_pb2 as bulk
 from ftc_grpc._gen.ftc.v1 import device_enrollment_service_pb2 as enrollments
 from ftc_grpc._gen.ftc.v1 import device_service_pb2 as devices
@@ -99,6 +100,21 @@ class Things:
         return f"{self.account}/devices/{outcome.device.id}"
 
     @cached_property
+    def blocked_device(self) -> str:
+        """Blocked by its account and by the operator: each lifts its own block."""
+        request = blocks.BlockDeviceRequest(name=self.device)
+        for client in (self.tenant.client, self.api.client()):
+            client.call(client.devices.BlockDevice, request)
+        return self.device
+
+    @cached_property
+    def blocked_certificate(self) -> str:
+        request = blocks.BlockTrustedCertificateRequest(name=self.certificate)
+        for client in (self.tenant.client, self.api.client()):
+            client.call(client.trusted_certificates.BlockTrustedCertificate, request)
+        return self.certificate
+
+    @cached_property
     def transfer(self) -> str:
         """The account offers its device."""
         request = transfers.CreateDeviceTransferRequest(
@@ -153,9 +169,9 @@ class Ghosts(Things):
         self.account = f"accounts/{new_id()}"
         self.identity = format_enrollment_id(os.urandom(32))
         self.api_key = f"{self.account}/apiKeys/{new_id()}"
-        self.certificate = f"{self.account}/trustedCertificates/{new_id()}"
+        self.certificate = self.blocked_certificate = f"{self.account}/trustedCertificates/{new_id()}"
         self.enrollment = f"{self.account}/deviceEnrollments/{new_id()}"
-        self.device = f"{self.account}/devices/{new_id()}"
+        self.device = self.blocked_device = f"{self.account}/devices/{new_id()}"
         self.transfer = self.received_transfer = f"{self.account}/deviceTransfers/{new_id()}"
         self.operation = f"operations/{new_id()}"
 
@@ -217,6 +233,10 @@ REQUESTS: Mapping[str, Callable[[Things], Message]] = {
     C + "DeleteTrustedCertificate": lambda it: certificates.DeleteTrustedCertificateRequest(
         name=it.certificate
     ),
+    C + "BlockTrustedCertificate": lambda it: blocks.BlockTrustedCertificateRequest(name=it.certificate),
+    C + "UnblockTrustedCertificate": lambda it: blocks.UnblockTrustedCertificateRequest(
+        name=it.blocked_certificate
+    ),
     E + "CreateDeviceEnrollment": _enrollment,
     E + "GetDeviceEnrollment": lambda it: enrollments.GetDeviceEnrollmentRequest(name=it.enrollment),
     E + "LookupDeviceEnrollment": lambda it: enrollments.LookupDeviceEnrollmentRequest(
@@ -238,6 +258,9 @@ REQUESTS: Mapping[str, Callable[[Things], Message]] = {
     D + "GetDevice": lambda it: devices.GetDeviceRequest(name=it.device),
     D + "ListDevices": lambda it: devices.ListDevicesRequest(parent=it.account),
     D + "WatchDevices": lambda it: watch_pb2.WatchDevicesRequest(parent=it.account),
+    D + "BlockDevice": lambda it: blocks.BlockDeviceRequest(name=it.device),
+    D + "UnblockDevice": lambda it: blocks.UnblockDeviceRequest(name=it.blocked_device),
+    D + "ListBlocks": lambda it: blocks.ListBlocksRequest(parent=it.blocked_device.partition("/devices")[0]),
     T + "CreateDeviceTransfer": lambda it: transfers.CreateDeviceTransferRequest(
         parent=it.device.partition("/devices")[0], device_transfer=DeviceTransfer(), devices=[it.device]
     ),
