@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ftc_grpc.cli import bulk, devices
+from ftc_grpc.cli import blocks, bulk, devices
 from ftc_grpc.cli.accounts import account
 from ftc_grpc.cli.certificates import cert
 from ftc_grpc.cli.demo import demo
@@ -21,9 +21,18 @@ def register(root: click.Group) -> None:
         root.add_command(command)
     for command in (bulk.upload, bulk.delete_upload, bulk.report):
         enrollment.add_command(command)
+    for command in (blocks.block_certificate, blocks.unblock_certificate):
+        cert.add_command(command)
     device = root.commands.get("device")
     if not isinstance(device, click.Group):
         device = click.Group("device", help="Look at claimed devices.")
         root.add_command(device)
-    for command in (devices.show, devices.list_, devices.watch):
+    for command in (
+        devices.show,
+        devices.list_,
+        devices.watch,
+        blocks.block_device,
+        blocks.unblock_device,
+        blocks.list_blocks,
+    ):
         device.add_command(command)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ftc_core.application import accounts, api_keys, certificates, devices, enrollments
+from ftc_core.application import accounts, api_keys, blocks, certificates, devices, enrollments
 from ftc_core.domain.account import Role
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.errors import Reason
@@ -32,6 +32,7 @@ FIELDS: Mapping[str, Collection[str]] = {
     "ListTrustedCertificates": certificates.FILTERS,
     "ListDeviceEnrollments": enrollments.FILTERS,
     "ListDevices": devices.FILTERS,
+    "ListBlocks": blocks.FILTERS,
 }
 
 

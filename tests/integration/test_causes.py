@@ -25,14 +25,17 @@ from ftc_core.application.context import utc_now
 from ftc_core.coap.codec import decode
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.credentials.pki import Identity, create_authority, create_server_identity
-from ftc_core.domain.account import AccountStatus
+from ftc_core.domain.account import Account, AccountStatus
+from ftc_core.domain.block import Block, BlockedKind
 from ftc_core.domain.certificate import CertificateStatus
 from ftc_core.domain.device import DeviceState
+from ftc_core.domain.identity import fingerprint_of
 from ftc_core.dtls.events import ApplicationData
 from ftc_core.endpoint.datagram import DatagramEndpoint
 from ftc_core.lwm2m import bootstrap as bootstrap_session
+from ftc_core.storage.block_commands import PlaceBlock
 from ftc_core.storage.lmdb import claims
-from tests.certificates import Manufacturer
+from tests.certificates import Credential, Manufacturer
 from tests.faults import damaged_lock_file, data_file_writes_to, flipped_bytes, writer_that_sleeps
 from tests.raw_peer import POST, RawPeer, coap_request, uri
 from tests.worker import HOST, LocalThing, Workshop
@@ -219,6 +222,47 @@ async def quota_reached(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
     async with workshop.running():
         assert await first.sees() == "claimed"
         return await second.sees()
+
+
+def block(workshop: Workshop, certificate: Credential | Manufacturer, account: Account | None) -> None:
+    kind = BlockedKind.DEVICE if isinstance(certificate, Credential) else BlockedKind.CERTIFICATE_AUTHORITY
+    placed = Block(
+        fingerprint=fingerprint_of(certificate.der),
+        kind=kind,
+        account_id=None if account is None else account.id,
+        blocked_at=utc_now(),
+    )
+    workshop.scene.run(PlaceBlock(placed))
+
+
+@cause(
+    "Blocked by the operator",
+    "Secure Connection Failed: certificate_revoked",
+    handshake("certificate_revoked"),
+)
+async def blocked_by_operator(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
+    thing = workshop.enroll(workshop.thing())
+    block(workshop, thing.credential, None)
+    async with workshop.running():
+        return await thing.sees()
+
+
+@cause("Device blocked", "4.03 Device blocked", refused("DEVICE_BLOCKED"))
+async def blocked_by_owner(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
+    thing = workshop.enroll(workshop.thing())
+    async with workshop.running():
+        assert await thing.sees() == "claimed"
+    block(workshop, thing.credential, workshop.account)
+    async with workshop.running():
+        return await thing.sees()
+
+
+@cause("Issuing certificate blocked", "4.03 Issuing certificate blocked", refused("CERTIFICATE_BLOCKED"))
+async def ca_blocked_by_account(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
+    thing = workshop.enroll(workshop.thing())
+    block(workshop, workshop.manufacturer, workshop.account)
+    async with workshop.running():
+        return await thing.sees()
 
 
 # --- our own failures --------------------------------------------------------------------------------
