@@ -229,11 +229,14 @@ def _usable(facts: ClaimFacts, *, enrollment_mode_only: bool) -> list[TrustedCer
 def _pre_assigning(facts: ClaimFacts, named: str) -> bool:
     """Whether a certificate without enrollment_mode lets the device in without an enrollment.
 
-    An enrollment that stands on another account's list outranks that: each fingerprint has one owner.
+    An enrollment that stands on another account's list outranks that: each fingerprint has one owner. One of
+    a former owner, who gave the device away by a transfer, does not.
     """
-    elsewhere = facts.enrollment is not None and facts.enrollment.account_id != named
-    owned_elsewhere = facts.device is not None and facts.device.account_id != named
-    if elsewhere or owned_elsewhere:
+    enrollment, device = facts.enrollment, facts.device
+    if device is not None and device.account_id != named:
+        return False
+    givers = () if device is None else device.former_account_ids
+    if enrollment is not None and enrollment.account_id not in (named, *givers):
         return False
     return any(not c.enrollment_mode for c in _usable(facts, enrollment_mode_only=False))
 

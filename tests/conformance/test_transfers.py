@@ -413,6 +413,16 @@ def test_a_pre_assigned_device_moves_to_an_account_that_pre_assigns(scene: Scene
     assert (again.device.account_id, again.device.enrollment_id) == (receiver.id, None)
 
 
+def test_a_giver_cannot_enroll_a_pre_assigned_device_back(scene: Scene) -> None:
+    owner, receiver = (scene.trusting_account(enrollment_mode=False) for _ in range(2))
+    device = scene.claim(1, account_id=owner.id).device
+    accepted(scene, offered(scene, owner, device, to=receiver), receiver)
+    scene.enrollment(owner, 1)
+
+    for aid in (owner.id, receiver.id):
+        assert scene.claim(1, account_id=aid).device.account_id == receiver.id
+
+
 def test_an_enrollment_that_still_waits_moves_with_its_pre_assigned_device(scene: Scene) -> None:
     owner = scene.trusting_account(enrollment_mode=False)
     receiver = scene.trusting_account()

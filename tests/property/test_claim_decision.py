@@ -79,6 +79,7 @@ devices = st.builds(
     trusted_certificate_id=ids,
     created_at=times,
     claimed_at=times,
+    former_account_ids=st.lists(ids, max_size=2, unique=True).map(tuple),
 )
 any_facts = st.builds(
     ClaimFacts,
@@ -129,6 +130,15 @@ def test_a_grant_is_to_the_account_and_on_its_own_terms(facts: ClaimFacts) -> No
         assert not facts.enrollment.is_expired(NOW)
     if granted.device_id is None:
         assert account.device_quota is None or account.device_count < account.device_quota
+
+
+@given(any_facts)
+def test_a_former_owners_aid_is_as_good_as_the_present_ones(facts: ClaimFacts) -> None:
+    device = facts.device
+    if device is None or facts.request.account_id not in device.former_account_ids:
+        return
+    present = msgspec.structs.replace(facts.request, account_id=device.account_id)
+    assert decide(facts, NOW) == decide(msgspec.structs.replace(facts, request=present), NOW)
 
 
 @given(any_facts)

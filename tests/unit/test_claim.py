@@ -245,6 +245,37 @@ CASES: dict[str, tuple[ClaimFacts, Reason | None]] = {
         ),
         Reason.DEVICE_BLOCKED,
     ),
+    # aid of a former owner, after a transfer
+    "former owner named, enrolled by the present one": (
+        facts(request={"account_id": THEIRS}, device=replace(DEVICE, former_account_ids=(THEIRS,))),
+        None,
+    ),
+    "former owner named, the device was released and is waited for elsewhere": (
+        facts(request={"account_id": THEIRS}),
+        Reason.ENROLLMENT_NOT_FOUND,
+    ),
+    "one who never owned it named": (
+        facts(request={"account_id": THEIRS}, device=DEVICE),
+        Reason.ENROLLMENT_NOT_FOUND,
+    ),
+    "a pre-assigned device that its former owner has enrolled since": (
+        facts(
+            request={"account_id": THEIRS},
+            certificates=(PRE_ASSIGNING,),
+            device=replace(DEVICE, former_account_ids=(THEIRS,), enrollment_id=None),
+            enrollment=replace(ENROLLMENT, account_id=THEIRS),
+        ),
+        None,
+    ),
+    "a pre-assigned device that a third account has enrolled": (
+        facts(
+            request={"account_id": THEIRS},
+            certificates=(PRE_ASSIGNING,),
+            device=replace(DEVICE, former_account_ids=(THEIRS,), enrollment_id=None),
+            enrollment=replace(ENROLLMENT, account_id="f" * 32),
+        ),
+        Reason.ENROLLMENT_NOT_FOUND,
+    ),
     # account
     "account unknown": (facts(account=None), Reason.ACCOUNT_SUSPENDED),
     # endpoint name in the account
