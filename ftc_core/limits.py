@@ -136,7 +136,7 @@ RPC_METADATA_MAX_BYTES = 16 * 1024
 
 # --- transfers -------------------------------------------------------------------------------------
 TRANSFER_DEVICES_MAX = 1_000
-"""Devices in one transfer: they change hands in one transaction, which others wait for."""
+"""Devices in one transfer: they change hands in one transaction, 0.1 s for which others wait."""
 TRANSFERS_MAX = 10_000
 """Transfers that one account offers and that are kept, open or not: ten million devices."""
 TRANSFER_TTL_DEFAULT_S = 7 * 86_400.0
