@@ -14,6 +14,7 @@ from ftc_core.domain.account import Role
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.errors import Reason
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import ListAccountsRequest, ListApiKeysRequest
+from ftc_grpc._gen.ftc.v1.block_pb2 import ListBlocksRequest
 from ftc_grpc._gen.ftc.v1.device_enrollment_pb2 import DeviceEnrollment
 from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
     BatchCreateDeviceEnrollmentsRequest,
@@ -109,6 +110,7 @@ def test_every_field_of_every_list_can_be_asked_for(api: TestApi) -> None:
             ListDeviceEnrollmentsRequest,
         ),
         "ListDevices": (client.devices.ListDevices, ListDevicesRequest),
+        "ListBlocks": (client.devices.ListBlocks, ListBlocksRequest),
     }
     for method, fields in FIELDS.items():
         stub, kind = stubs[method]
