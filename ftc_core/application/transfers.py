@@ -50,6 +50,7 @@ __all__ = [
     "create_transfer",
     "direction_of",
     "expire_transfers",
+    "filters_for",
     "forget_transfers",
     "get_transfer",
     "list_transfers",
@@ -160,7 +161,7 @@ async def list_transfers(
 
     Raises FtcError RESOURCE_NOT_FOUND; FIELD_INVALID for a bad filter.
     """
-    wanted = parse_filter(page.filter, _filters(account_id))
+    wanted = parse_filter(page.filter, filters_for(account_id))
     with context.store.view() as view:
         require_account(view, account_id)
         source = Source(
@@ -304,7 +305,7 @@ async def _next_after(context: ApplicationContext, new: NewTransfer, stored: Dev
     return last if more else None
 
 
-def _filters(account_id: str) -> filtering.Schema[DeviceTransfer]:
+def filters_for(account_id: str) -> filtering.Schema[DeviceTransfer]:
     """What ListDeviceTransfers filters by, as the account sees it."""
     return {
         "state": filtering.choice(TransferState, lambda transfer: transfer.state),

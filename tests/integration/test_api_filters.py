@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ftc_core.application import accounts, api_keys, blocks, certificates, devices, enrollments
+from ftc_core.application import (
+    accounts,
+    api_keys,
+    blocks,
+    certificates,
+    devices,
+    enrollments,
+    transfers,
+)
 from ftc_core.domain.account import Role
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.errors import Reason
@@ -23,6 +31,7 @@ from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
     ListDeviceEnrollmentsRequest,
 )
 from ftc_grpc._gen.ftc.v1.device_service_pb2 import ListDevicesRequest
+from ftc_grpc._gen.ftc.v1.device_transfer_service_pb2 import ListDeviceTransfersRequest
 from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2 import ListTrustedCertificatesRequest
 from tests.api import Tenant, TestApi
 
@@ -34,6 +43,7 @@ FIELDS: Mapping[str, Collection[str]] = {
     "ListDeviceEnrollments": enrollments.FILTERS,
     "ListDevices": devices.FILTERS,
     "ListBlocks": blocks.FILTERS,
+    "ListDeviceTransfers": transfers.filters_for(account_id=""),
 }
 
 
@@ -111,6 +121,7 @@ def test_every_field_of_every_list_can_be_asked_for(api: TestApi) -> None:
         ),
         "ListDevices": (client.devices.ListDevices, ListDevicesRequest),
         "ListBlocks": (client.devices.ListBlocks, ListBlocksRequest),
+        "ListDeviceTransfers": (client.device_transfers.ListDeviceTransfers, ListDeviceTransfersRequest),
     }
     for method, fields in FIELDS.items():
         stub, kind = stubs[method]

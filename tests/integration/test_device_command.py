@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from ftc_core.application.context import utc_now
+from ftc_core.application.context import new_id, utc_now
 from ftc_core.credentials.pki import create_authority
 from ftc_core.device.bundle import Bundle
 from ftc_core.domain.device import DeviceState
@@ -35,7 +35,8 @@ class Factory(Manufacturer):
     """The manufacturer of a provisioned bundle; tenants trust it like any other."""
 
     def __init__(self, directory: Path, instance: Instance) -> None:
-        authority = create_authority("Bundle CA", now=utc_now())
+        # A name of its own: of all CAs with one subject, only TRUST_CANDIDATES_MAX are tried.
+        authority = create_authority(f"Bundle CA {new_id()}", now=utc_now())
         self.certificate, self.private_key = authority.certificate, authority.private_key
         plan = ProvisionPlan(
             count=1,
