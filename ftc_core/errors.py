@@ -24,6 +24,10 @@ class Reason(StrEnum):
     DEVICE_BLOCKED = "DEVICE_BLOCKED"
     CERTIFICATE_BLOCKED = "CERTIFICATE_BLOCKED"
     ENROLLMENT_NOT_FOUND = "ENROLLMENT_NOT_FOUND"
+    CLAIM_TOO_EARLY = "CLAIM_TOO_EARLY"
+    CLAIM_PROOF_REQUIRED = "CLAIM_PROOF_REQUIRED"
+    CLAIM_PROOF_INVALID = "CLAIM_PROOF_INVALID"
+    CLAIM_SECRET_MISSING = "CLAIM_SECRET_MISSING"  # noqa: S105 - a word, no password
     CA_NOT_IN_ACCOUNT = "CA_NOT_IN_ACCOUNT"
     ACCOUNT_SUSPENDED = "ACCOUNT_SUSPENDED"
     DUPLICATE_ENDPOINT = "DUPLICATE_ENDPOINT"
@@ -156,6 +160,30 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "4.03",
         "Enrollment ID not registered",
         "Add the device's enrollment ID to the account's enrollment list; the device retries by itself.",
+    ),
+    Reason.CLAIM_TOO_EARLY: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "4.03",
+        "Enrollment is not open yet",
+        "Wait until the enrollment's claim_not_before; the device retries by itself.",
+    ),
+    Reason.CLAIM_PROOF_REQUIRED: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "4.03",
+        "Claim secret not proved",
+        "The enrollment has a claim secret that the device lacks: enroll it without one.",
+    ),
+    Reason.CLAIM_PROOF_INVALID: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "4.03",
+        "Claim secret does not match",
+        "Enroll the device again, with the claim secret that came with it.",
+    ),
+    Reason.CLAIM_SECRET_MISSING: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "4.03",
+        "Enrollment has no claim secret",
+        "Enroll the device again, with the claim secret that came with it.",
     ),
     Reason.CA_NOT_IN_ACCOUNT: ErrorSpec(
         "FAILED_PRECONDITION",

@@ -178,6 +178,8 @@ def enrollment_to_proto(enrollment: Enrollment) -> device_enrollment_pb2.DeviceE
         claimed_at=timestamp(enrollment.claimed_at),
         enrolled_device_id=enrollment.enrolled_device_id or "",
         etag=etag_of(enrollment.revision),
+        has_claim_secret=enrollment.claim_verifier is not None,
+        claim_not_before=timestamp(enrollment.claim_not_before),
     )
 
 

@@ -15,6 +15,7 @@ from ftc_core.application.context import ApplicationContext, WriteOptions, requi
 from ftc_core.application.fields import check_in_future
 from ftc_core.application.filtering import Filter, parse_filter
 from ftc_core.application.listing import Page, PageRequest, Source, between, read_page, single
+from ftc_core.domain.claim_secret import claim_verifier, read_claim_secret
 from ftc_core.domain.enrollment import Enrollment, claim_position
 from ftc_core.domain.identity import parse_enrollment_id
 from ftc_core.errors import FtcError, Reason
@@ -73,11 +74,16 @@ ORDERS = ("id", "claimed_at")
 
 
 class NewEnrollment(msgspec.Struct, frozen=True, kw_only=True):
-    """An enrollment as asked for; `expires_at` None means what the policy says."""
+    """An enrollment as asked for; `expires_at` None means what the policy says.
+
+    `claim_secret` is the device's, "" for none; only with one may there be a `claim_not_before`.
+    """
 
     account_id: str
     enrollment_identity: str
     expires_at: datetime | None = None
+    claim_secret: str = ""
+    claim_not_before: datetime | None = None
 
 
 class EnrollmentDeletion(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +100,8 @@ async def create_enrollment(
     """Put an identity on an account's list.
 
     Raises FtcError ENROLLMENT_ID_INVALID or ENROLLMENT_ID_VERSION_UNSUPPORTED; FIELD_INVALID for an expiry
-    that has passed; ENROLLMENT_ALREADY_EXISTS, whichever account holds it, without saying which;
+    that has passed, a claim secret of the wrong form, or a window that is none; ENROLLMENT_ALREADY_EXISTS,
+    whichever account holds it, without saying which;
     RESOURCE_NOT_FOUND if there is no such account.
     """
     now = context.now()
@@ -290,13 +297,29 @@ def expiry_of(
 
 def _read(context: ApplicationContext, new: NewEnrollment, now: datetime, *, field: str) -> Enrollment:
     fingerprint = _fingerprint(new.enrollment_identity, field=f"{field}.enrollment_identity")
+    expires_at = expiry_of(context, new.expires_at, now, field=f"{field}.expires_at")
     return Enrollment(
         id=context.new_id(),
         account_id=new.account_id,
         fingerprint=fingerprint,
         created_at=now,
-        expires_at=expiry_of(context, new.expires_at, now, field=f"{field}.expires_at"),
+        expires_at=expires_at,
+        claim_verifier=_verifier(new.claim_secret, fingerprint, field=f"{field}.claim_secret"),
+        claim_not_before=_opening(new, expires_at, field=f"{field}.claim_not_before"),
     )
+
+
+def _verifier(claim_secret: str, fingerprint: bytes, *, field: str) -> bytes | None:
+    return claim_verifier(read_claim_secret(claim_secret, field=field), fingerprint) if claim_secret else None
+
+
+def _opening(new: NewEnrollment, expires_at: datetime | None, *, field: str) -> datetime | None:
+    opens = new.claim_not_before
+    if opens is not None and not new.claim_secret:
+        raise FtcError(Reason.FIELD_INVALID, f"{field} needs a claim_secret", field=field)
+    if opens is not None and expires_at is not None and opens >= expires_at:
+        raise FtcError(Reason.FIELD_INVALID, f"{field} is not before expires_at", field=field)
+    return opens
 
 
 def _fingerprint(enrollment_identity: str, *, field: str) -> bytes:
@@ -305,6 +328,12 @@ def _fingerprint(enrollment_identity: str, *, field: str) -> bytes:
     return parse_enrollment_id(enrollment_identity, field=field)
 
 
-def _asked(enrollment: Enrollment, new: NewEnrollment) -> tuple[str, bytes, datetime | None]:
+def _asked(enrollment: Enrollment, new: NewEnrollment) -> tuple[object, ...]:
     """What the caller chose of it: not an expiry that we chose, which a repeat would not get again."""
-    return enrollment.account_id, enrollment.fingerprint, new.expires_at
+    return (
+        enrollment.account_id,
+        enrollment.fingerprint,
+        new.expires_at,
+        enrollment.claim_verifier,
+        enrollment.claim_not_before,
+    )

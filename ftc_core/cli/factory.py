@@ -13,6 +13,7 @@ from rich.progress import track
 from ftc_core.credentials.certificate_file import load_certificate
 from ftc_core.errors import FtcError, Reason
 from ftc_core.factory.ca import CERTIFICATE_FILE_NAME, create_factory_ca, find_factory_ca, load_factory_ca
+from ftc_core.factory.claim_secrets import CLAIM_SECRETS_FILE_NAME
 from ftc_core.factory.provision import ProvisionPlan, provision
 
 __all__ = ["register"]
@@ -87,6 +88,12 @@ def init_ca(out: Path, name: str) -> None:
     help="Validity of the device certificates (never beyond the CA's).",
 )
 @click.option("--labels/--no-labels", default=True, show_default=True, help="Write the QR label sheets.")
+@click.option(
+    "--claim-secret",
+    "claim_secrets",
+    is_flag=True,
+    help="Give each device a claim secret: who lacks it cannot claim the device, even if he knows its ID.",
+)
 def provision_command(
     count: int,
     out: Path,
@@ -96,6 +103,7 @@ def provision_command(
     name_prefix: str,
     validity_days: int,
     labels: bool,
+    claim_secrets: bool,
 ) -> None:
     """Make devices: keys, certificates, mbed.* parameters, the enrollment list and a QR label sheet.
 
@@ -113,6 +121,7 @@ def provision_command(
         validity=timedelta(days=validity_days),
         now=datetime.now(UTC),
         labels=labels,
+        claim_secrets=claim_secrets,
     )
     console = Console(stderr=True)
     for _ in track(
@@ -127,6 +136,8 @@ def provision_command(
     click.echo(f"{count} device(s) made in {out}")
     click.echo(f"  the CA to upload       {out / CERTIFICATE_FILE_NAME}")
     click.echo(f"  the IDs to enroll      {out / 'enrollments.csv'}")
+    if claim_secrets:
+        click.echo(f"  their claim secrets    {out / CLAIM_SECRETS_FILE_NAME}")
     if labels:
         click.echo(f"  the labels to print    {out / 'labels.html'}")
     click.echo(f"  one bundle per device  {out / 'devices'}")

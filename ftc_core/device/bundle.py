@@ -29,6 +29,7 @@ from ftc_core.device.parameters import (
     decode_u32,
     load_key_pair,
 )
+from ftc_core.domain.claim_secret import read_claim_secret
 from ftc_core.domain.identity import fingerprint_of, parse_enrollment_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import PRIVATE, PUBLIC, read_file, remove_file, replace_file
@@ -126,6 +127,16 @@ class Bundle:
         return self._value(Parameter.BOOTSTRAP_PRIVATE_KEY, bytes)
 
     @property
+    def claim_secret(self) -> str | None:
+        """The device's claim secret (`domain.claim_secret`), or None. It stays for the device's life."""
+        if not self._has(Parameter.CLAIM_SECRET):
+            return None
+        return self._value(
+            Parameter.CLAIM_SECRET,
+            lambda raw: read_claim_secret(decode_text(raw), field=Parameter.CLAIM_SECRET.value),
+        )
+
+    @property
     def lwm2m(self) -> LwM2MCredentials | None:
         """The LwM2M account, or None if the device has to bootstrap first."""
         if not self._has(Parameter.LWM2M_SERVER_URI):
@@ -194,7 +205,7 @@ class Bundle:
         with self._blaming(Parameter.ENROLLMENT_ID):
             if parse_enrollment_id(self.enrollment_id) != fingerprint_of(certificate):
                 raise ValueError(f"is not the fingerprint of {Parameter.BOOTSTRAP_CERTIFICATE}")
-        _ = self.endpoint_name, self.bootstrap_server_ca
+        _ = self.endpoint_name, self.bootstrap_server_ca, self.claim_secret
         credentials = self.lwm2m
         if credentials is not None:
             with self._blaming(Parameter.LWM2M_PRIVATE_KEY):

@@ -15,7 +15,7 @@ and where that client departs from it:
       └─ refused, no answer ─┴─ a write is bad ────┴──▶ FAILED
 
 - The Bootstrap-Request repeats the query of the bootstrap URI, and says `iep` and `mccv` only if there is
-  one: a device that was never claimed sends `ep` alone.
+  one: a device that was never claimed sends `ep` alone, and a proof if it has a claim secret.
 - What overtakes the answer to the Bootstrap-Request is ignored.
 - A bad write is answered with 4.00 and ends the bootstrap.
 - Bootstrap-Finish is answered by an empty acknowledgement and a separate confirmable 2.04; the bootstrap has
@@ -50,6 +50,7 @@ from ftc_core.lwm2m.discovery import VERSION_1_1
 from ftc_core.lwm2m.effects import Respond, SendRequest
 from ftc_core.lwm2m.messages import diagnostic_of, dotted, refusal, request, response
 from ftc_core.lwm2m.objects import SecurityInstance, ServerInstance
+from ftc_core.lwm2m.request import CLAIM_PROOF_PARAMETER
 from ftc_core.lwm2m.timeline import Step, Timeline
 
 if TYPE_CHECKING:
@@ -147,10 +148,12 @@ class BootstrapClient:
 
     # --- inputs ----------------------------------------------------------------------------------
 
-    def start(self, now: float) -> None:
-        """Send the Bootstrap-Request; once."""
+    def start(self, now: float, *, claim_proof: str = "") -> None:
+        """Send the Bootstrap-Request; once. `claim_proof` is for this association, "" if there is none."""
         if self._state is not _State.IDLE:
             return
+        if claim_proof:
+            self._query += (f"{CLAIM_PROOF_PARAMETER}={claim_proof}",)
         self._state = _State.REQUESTING
         self._deadline = now + BOOTSTRAP_SESSION_TIMEOUT_S
         self._ask(now)

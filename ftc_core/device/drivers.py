@@ -37,6 +37,8 @@ class BootstrapClientDriver:
         ended: Callable[[Succeeded | BootstrapFailed], None],
         answer_delay_s: float,
         now: float,
+        *,
+        claim_proof: str = "",
     ) -> None:
         self._client = client
         self._coap = coap
@@ -45,7 +47,7 @@ class BootstrapClientDriver:
         self._slow_answers: deque[tuple[float, Respond]] = deque()
         self._gone = False
         self.finished = False
-        client.start(now)
+        client.start(now, claim_proof=claim_proof)
         self._perform(now)
 
     def handle_event(self, event: Event, now: float) -> None:

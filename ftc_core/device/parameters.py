@@ -37,6 +37,7 @@ class Parameter(StrEnum):
     BOOTSTRAP_SERVER_CA = "mbed.BootstrapServerCACert"
     BOOTSTRAP_CERTIFICATE = "mbed.BootstrapDeviceCert"
     BOOTSTRAP_PRIVATE_KEY = "mbed.BootstrapDevicePrivateKey"
+    CLAIM_SECRET = "ftc.ClaimSecret"  # noqa: S105 - a name; ours, and there only if the device has one
     # Written by the device when it was bootstrapped.
     LWM2M_SERVER_URI = "mbed.LwM2MServerURI"
     LWM2M_SERVER_CA = "mbed.LwM2MServerCACert"
@@ -48,7 +49,11 @@ class Parameter(StrEnum):
     @property
     def is_secret(self) -> bool:
         """Whether only the owner may read the file."""
-        return self in (Parameter.BOOTSTRAP_PRIVATE_KEY, Parameter.LWM2M_PRIVATE_KEY)
+        return self in (
+            Parameter.BOOTSTRAP_PRIVATE_KEY,
+            Parameter.LWM2M_PRIVATE_KEY,
+            Parameter.CLAIM_SECRET,
+        )
 
 
 FACTORY_PARAMETERS = (
@@ -61,7 +66,7 @@ FACTORY_PARAMETERS = (
     Parameter.BOOTSTRAP_CERTIFICATE,
     Parameter.BOOTSTRAP_PRIVATE_KEY,
 )
-"""What the factory writes."""
+"""What the factory writes in any case."""
 
 RESULT_PARAMETERS = (
     Parameter.LWM2M_SERVER_URI,  # first: see device.bundle on the order

@@ -50,7 +50,9 @@ class PoweredDevice:
             secret_key=bundle.bootstrap_private_key,
         )
         known = bundle.lwm2m
-        outcome = await self._runner.bootstrap(account, device_id=known.device_id if known else "")
+        outcome = await self._runner.bootstrap(
+            account, device_id=known.device_id if known else "", claim_secret=bundle.claim_secret
+        )
         if isinstance(outcome, Succeeded):
             bundle.store_bootstrap_result(_result(outcome.outcome))
         return outcome

@@ -23,6 +23,8 @@ from ftc_core.device.model import IZUMA, ClientModel
 from ftc_core.device.registration import Operation, OperationDone, OperationFailed, RegistrationClient
 from ftc_core.device.retry import after_registration
 from ftc_core.device.trace import Tracer
+from ftc_core.domain.claim_secret import claim_proof, claim_verifier
+from ftc_core.domain.identity import fingerprint_of
 from ftc_core.dtls.alert import Alert
 from ftc_core.dtls.association import Association, Closed
 from ftc_core.dtls.context import client_context
@@ -70,12 +72,13 @@ class DeviceRunner:
         self._answer_delay_s = answer_delay_s
 
     async def bootstrap(
-        self, account: SecurityInstance, *, device_id: str = ""
+        self, account: SecurityInstance, *, device_id: str = "", claim_secret: str | None = None
     ) -> Succeeded | BootstrapFailed:
         """One attempt with the bootstrap `account`: handshake, Bootstrap-Request, writes, Finish.
 
         A handshake that fails is a `BootstrapFailed` with code "" and the alert in its text. `device_id` is
-        the one that an earlier bootstrap gave. Raises OSError if the server's host is unknown.
+        the one that an earlier bootstrap gave. `claim_secret`, if any, is proved. Raises OSError if the
+        server's host is unknown.
         """
         client = BootstrapClient(self._endpoint_name, account, device_id=device_id, model=self._model)
         ended: asyncio.Future[Succeeded | BootstrapFailed] = asyncio.get_running_loop().create_future()
@@ -83,7 +86,10 @@ class DeviceRunner:
         def new_session(
             path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
         ) -> BootstrapClientDriver:
-            return BootstrapClientDriver(client, coap, ended.set_result, self._answer_delay_s, now)
+            proof = "" if claim_secret is None else _claim_proof(account, claim_secret, path)
+            return BootstrapClientDriver(
+                client, coap, ended.set_result, self._answer_delay_s, now, claim_proof=proof
+            )
 
         connection = await self._connect(account, new_session, exact=False)
         try:
@@ -214,6 +220,12 @@ async def _unless_closed(wanted: Awaitable[_Value], connection: DeviceConnection
         return wanted.result()
     wanted.cancel()
     return closed.result()
+
+
+def _claim_proof(account: SecurityInstance, claim_secret: str, path: VerifiedPath) -> str:
+    """For the association on which the server has `path`."""
+    fingerprint = fingerprint_of(account.public_key or b"")
+    return claim_proof(claim_verifier(claim_secret, fingerprint), fingerprint, path.channel_binding)
 
 
 def _describe(closed: Closed) -> str:

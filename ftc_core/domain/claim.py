@@ -14,6 +14,7 @@ import msgspec
 from ftc_core.domain.account import Account, AccountStatus
 from ftc_core.domain.block import unblocked_cas
 from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificate
+from ftc_core.domain.claim_secret import proves
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.errors import FtcError, Reason
@@ -26,7 +27,8 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `issuing_cas` are the SHA-256 fingerprints of the trusted CAs on the verified certificate path (any CA
     of a chain may be the trusted one), the nearest to it first; empty if none vouches. `common_name` is the
-    certificate's, or "". `account_id` is the request's `aid`, or None.
+    certificate's, or "". `account_id` is the request's `aid`, or None. `claim_proof` is what it sent as
+    such, or "", and `channel_binding` what that must be bound to (`domain.claim_secret`).
     """
 
     fingerprint: bytes
@@ -36,6 +38,8 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str | None = None
     client_version: str = ""
     address: str = ""
+    claim_proof: str = ""
+    channel_binding: bytes = b""
 
 
 class ClaimFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +149,7 @@ def _checks(facts: ClaimFacts, now: datetime) -> Iterator[Check]:
     named = named_account(request, facts.device)
     if named is None:
         yield from _enrolled(enrollment, now, None)
+        yield from _secret_proved(request, enrollment, now)
         yield _certificate_in_account(facts, enrollment_mode_only=True)
     else:
         # With aid the account is named by the device, so its certificate is judged first: whether an
@@ -152,6 +157,8 @@ def _checks(facts: ClaimFacts, now: datetime) -> Iterator[Check]:
         yield _certificate_in_account(facts, enrollment_mode_only=False)
         if not _pre_assigning(facts, named):
             yield from _enrolled(enrollment, now, named)
+        if enrollment is not None and enrollment.account_id == named and not enrollment.is_expired(now):
+            yield from _secret_proved(request, enrollment, now)
 
     active = account is not None and account.status is AccountStatus.ACTIVE
     yield Check(
@@ -191,6 +198,35 @@ def _enrolled(enrollment: Enrollment | None, now: datetime, account_id: str | No
         yield Check(reason=Reason.ENROLLMENT_NOT_FOUND, passed=True, detail=f"enrollment {enrollment.id}")
         return
     yield Check(reason=Reason.ENROLLMENT_NOT_FOUND, passed=False, detail=detail)
+
+
+def _secret_proved(request: ClaimRequest, enrollment: Enrollment | None, now: datetime) -> Iterator[Check]:
+    """The window and the proof of an enrollment's claim secret; once claimed, the certificate suffices."""
+    waiting = enrollment if enrollment is not None and enrollment.claimed_at is None else None
+    opens = None if waiting is None else waiting.claim_not_before
+    yield Check(
+        reason=Reason.CLAIM_TOO_EARLY,
+        passed=opens is None or opens <= now,
+        detail="the enrollment is open" if opens is None else f"the enrollment is open from {opens:%FT%TZ}",
+    )
+    refusal, detail = _judge_proof(request, waiting)
+    yield Check(reason=refusal or Reason.CLAIM_PROOF_REQUIRED, passed=refusal is None, detail=detail)
+
+
+def _judge_proof(request: ClaimRequest, waiting: Enrollment | None) -> tuple[Reason | None, str]:
+    """What is wrong with the proof for an enrollment that waits, if anything is, and on what facts."""
+    if waiting is None:
+        return None, "the enrollment is claimed already"
+    verifier, proof = waiting.claim_verifier, request.claim_proof
+    if verifier is None and not proof:
+        return None, "there is no claim secret"
+    if verifier is None:
+        return Reason.CLAIM_SECRET_MISSING, "the device proves a claim secret, the enrollment has none"
+    if not proof:
+        return Reason.CLAIM_PROOF_REQUIRED, "the enrollment has a claim secret, the device proves none"
+    if not proves(proof, verifier, request.fingerprint, request.channel_binding):
+        return Reason.CLAIM_PROOF_INVALID, "the device does not prove the enrollment's claim secret"
+    return None, "the device proves the enrollment's claim secret"
 
 
 def _no_ca_blocked(facts: ClaimFacts) -> Check:

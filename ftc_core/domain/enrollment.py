@@ -12,7 +12,11 @@ __all__ = ["Enrollment", "claim_position"]
 
 
 class Enrollment(msgspec.Struct, frozen=True, kw_only=True):
-    """One identity on one account's enrollment list; there is at most one per fingerprint, system-wide."""
+    """One identity on one account's enrollment list; there is at most one per fingerprint, system-wide.
+
+    With `claim_verifier` (32 bytes, `domain.claim_secret`) a device must prove its claim secret to be
+    claimed, and not before `claim_not_before`.
+    """
 
     id: str
     account_id: str
@@ -21,6 +25,8 @@ class Enrollment(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     claimed_at: datetime | None = None
     enrolled_device_id: str | None = None
+    claim_verifier: bytes | None = None
+    claim_not_before: datetime | None = None
     revision: int = 0
 
     def is_expired(self, now: datetime) -> bool:

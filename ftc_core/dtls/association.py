@@ -26,8 +26,10 @@ import contextlib
 import hashlib
 from collections import deque
 
+import msgspec
 from OpenSSL import SSL
 
+from ftc_core.domain.claim_secret import CHANNEL_BINDING_BYTES
 from ftc_core.dtls.alert import alert_name, with_description
 from ftc_core.dtls.client_hello import asked_record_limit
 from ftc_core.dtls.context import new_connection
@@ -60,6 +62,9 @@ _PLAINTEXT_MAX_BYTES = 2**14
 """RFC 6347 §4.1."""
 _READ_BYTES = 16_384
 """More than most flights that we send, and as much as a record can hold (RFC 6347 §4.1)."""
+
+_BINDING_LABEL = b"EXPERIMENTAL-ftc-claim-1"
+"""What RFC 5705 §4 calls a disambiguating label; its registry leaves these for private use."""
 
 _NARROW_PATH_SIGNS = 2
 """Retransmissions of one handshake after which its path is held for a narrow one."""
@@ -323,7 +328,9 @@ class Association:
             return
         self._established = True
         self._max_plaintext_bytes = min(self._connection.get_cleartext_mtu(), self._record_limit)
-        self._events.append(HandshakeCompleted(path, self._connection.get_cipher_name() or ""))
+        binding = self._connection.export_keying_material(_BINDING_LABEL, CHANNEL_BINDING_BYTES)
+        bound = msgspec.structs.replace(path, channel_binding=binding)
+        self._events.append(HandshakeCompleted(bound, self._connection.get_cipher_name() or ""))
 
     def _collect_output(self) -> None:
         flight = _drain(self._connection)

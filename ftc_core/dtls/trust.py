@@ -82,6 +82,9 @@ class VerifiedPath(msgspec.Struct, frozen=True, kw_only=True):
     SHA-256 over DER, 32 bytes each. The names are the leaf's subject attributes CN, L and OU; "" where one is
     absent, occurs twice, or is not printable text (a NUL in a name has fooled verifiers before).
     `chain_length` counts the presented certificates.
+
+    `channel_binding` is there once the handshake is complete: keying material of this very association (RFC
+    5705), to which the peer binds what it proves over it.
     """
 
     leaf_der: bytes
@@ -91,6 +94,7 @@ class VerifiedPath(msgspec.Struct, frozen=True, kw_only=True):
     locality: str
     organizational_unit: str
     chain_length: int
+    channel_binding: bytes = b""
 
 
 class PathRefused(msgspec.Struct, frozen=True):

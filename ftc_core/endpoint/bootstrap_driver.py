@@ -128,6 +128,8 @@ class BootstrapDriver:
             account_id=request.account_id,
             client_version=request.client_version,
             address=str(self._origin),
+            claim_proof=request.claim_proof,
+            channel_binding=self._path.channel_binding,
         )
         presented = self._path.leaf_der if self._path.chain_length == 1 else None
         self._claimed = None

@@ -2,6 +2,7 @@
 
     OUT/ca.pem                     the CA that the customer uploads
     OUT/enrollments.csv            the enrollment IDs that the customer uploads
+    OUT/claim-secrets.csv          their claim secrets, if they have any: for the buyer alone
     OUT/labels.html                QR labels
     OUT/devices/<endpoint name>/   one bundle per device (device.bundle), with device.pem and device.key
 
@@ -12,6 +13,7 @@ interrupted is completed by the next one: what has a directory but no line gets 
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -22,9 +24,11 @@ from pathlib import Path
 from ftc_core.credentials.pki import Identity, private_key_der
 from ftc_core.device.bundle import FACTORY_DIRECTORY, Bundle
 from ftc_core.device.parameters import Parameter, account_id_of, check_coaps_uri, encode_u32
+from ftc_core.domain.claim_secret import NEW_SECRET_BYTES, format_claim_secret
 from ftc_core.domain.identity import fingerprint_of, format_enrollment_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.factory.ca import CERTIFICATE_FILE_NAME
+from ftc_core.factory.claim_secrets import ClaimSecretWriter
 from ftc_core.factory.device_certificate import DeviceCertificateIssuer
 from ftc_core.factory.enrollment_list import EnrollmentListWriter, EnrollmentRow, read_enrollment_list
 from ftc_core.factory.labels import LabelWriter
@@ -56,6 +60,7 @@ class ProvisionPlan:
     validity: timedelta
     now: datetime
     labels: bool = True
+    claim_secrets: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -100,11 +105,18 @@ def provision(plan: ProvisionPlan) -> Generator[ProvisionedDevice, None, None]:
     csv_path = plan.out / "enrollments.csv"
     listed, last = _survey(csv_path, plan.name_prefix)
     issuer = DeviceCertificateIssuer(plan.authority, now=plan.now, validity=plan.validity)
-    with EnrollmentListWriter(csv_path) as enrollments, LabelWriter(plan.out, written=listed) as labels:
+    with (
+        EnrollmentListWriter(csv_path) as enrollments,
+        ClaimSecretWriter(plan.out) as claim_secrets,
+        LabelWriter(plan.out, written=listed, private=plan.claim_secrets) as labels,
+    ):
 
-        def publish(row: EnrollmentRow) -> None:
+        def publish(row: EnrollmentRow, directory: Path) -> None:
+            claim_secret = Bundle(directory).claim_secret
             if plan.labels:
-                labels.append(row)
+                labels.append(row, claim_secret)
+            if claim_secret is not None:
+                claim_secrets.append(row, claim_secret)
             enrollments.append(row)
 
         made = 0
@@ -114,10 +126,10 @@ def provision(plan: ProvisionPlan) -> Generator[ProvisionedDevice, None, None]:
             name = f"{plan.name_prefix}{number:0{_NUMBER_DIGITS}}"
             directory = devices / name
             if directory.exists():  # left by an interrupted run
-                publish(EnrollmentRow(Bundle.load(directory).enrollment_id, name))
+                publish(EnrollmentRow(Bundle.load(directory).enrollment_id, name), directory)
                 continue
             row = _write_device(plan, issuer.issue(name), directory)
-            publish(row)
+            publish(row, directory)
             made += 1
             yield ProvisionedDevice(row, directory)
 
@@ -156,6 +168,9 @@ def _write_device(plan: ProvisionPlan, identity: Identity, directory: Path) -> E
         Parameter.BOOTSTRAP_CERTIFICATE: certificate,
         Parameter.BOOTSTRAP_PRIVATE_KEY: private_key_der(identity.private_key),
     }
+    if plan.claim_secrets:
+        claim_secret = format_claim_secret(secrets.token_bytes(NEW_SECRET_BYTES))
+        parameters[Parameter.CLAIM_SECRET] = claim_secret.encode()
     partial = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / FACTORY_DIRECTORY).mkdir(parents=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aiocoap.message import Message
 
 __all__ = [
+    "CLAIM_PROOF_PARAMETER",
     "LIFETIME_DEFAULT_S",
     "LIFETIME_MAX_S",
     "BootstrapRequest",
@@ -45,10 +46,13 @@ LIFETIME_DEFAULT_S = 86_400
 LIFETIME_MAX_S = 4_294_967_295
 """Seconds, the largest `lt` that we take: 32 bits, about 136 years."""
 
+CLAIM_PROOF_PARAMETER = "ftcp"
+"""Ours (docs/decisions/0008-claim-secret.md)."""
+
 _IZUMA_TOKEN_BYTES = 4
 """A widely used client numbers its requests by a 32-bit counter, and sends that as the token [I]."""
 
-_BOOTSTRAP_PARAMETERS = frozenset({"ep", "aid", "iep", "mccv", "pct"})
+_BOOTSTRAP_PARAMETERS = frozenset({"ep", "aid", "iep", "mccv", "pct", CLAIM_PROOF_PARAMETER})
 _SECURITY_INSTANCE = re.compile(r"<?/?0/([0-9]{1,5})>?")
 _DECIMAL = re.compile(r"[0-9]{1,10}")
 _VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}")
@@ -73,7 +77,8 @@ class BootstrapRequest:
 
     `account_id` is `aid` (None: not said), `internal_endpoint` is `iep` ("" : not said), `client_version` is
     `mccv`, `content_format` the one that our writes, or the pack, must have. `bootstrap_accounts` are the
-    Security instances which a Bootstrap-Pack-Request says are the bootstrap server's.
+    Security instances which a Bootstrap-Pack-Request says are the bootstrap server's. `claim_proof` is what
+    it says to prove a claim secret ("": nothing), of whatever form: the claim decision judges it.
     """
 
     endpoint_name: str
@@ -84,6 +89,7 @@ class BootstrapRequest:
     dialect: Dialect = Dialect.IZUMA
     pack: bool = False
     bootstrap_accounts: frozenset[int] = frozenset()
+    claim_proof: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +157,7 @@ def parse_bootstrap_request(message: Message) -> BootstrapRequest:
         dialect=_dialect(message, parameters, pack=pack),
         pack=pack,
         bootstrap_accounts=_bootstrap_accounts(parameters),
+        claim_proof=parameters.get(CLAIM_PROOF_PARAMETER, ""),
     )
 
 

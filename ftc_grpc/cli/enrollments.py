@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -15,6 +17,7 @@ from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
     LookupDeviceEnrollmentRequest,
 )
 from ftc_grpc._gen.ftc.v1.watch_pb2 import WatchDeviceEnrollmentsRequest
+from ftc_grpc.cli.claim_secrets import claim_secrets
 from ftc_grpc.cli.connection import Connection, api_command
 from ftc_grpc.cli.listing import Selection, list_options, take
 from ftc_grpc.cli.output import print_list, print_resource
@@ -41,22 +44,41 @@ def enrollment() -> None:
 @enrollment.command("create")
 @click.argument("enrollment_identities", metavar="ENROLLMENT_IDENTITY...", nargs=-1, required=True)
 @click.option("--expires-at", type=MOMENT, help="Removed then if not claimed (ISO 8601). Default: never.")
+@click.option(
+    "--claim-secret-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the devices' claim secrets are: the factory's claim-secrets.csv, or one secret and no more.",
+)
+@click.option(
+    "--claim-not-before", type=MOMENT, help="Claimed from then on (ISO 8601); only with a claim secret."
+)
 @api_command
 def create(
-    connection: Connection, enrollment_identities: tuple[str, ...], expires_at: Timestamp | None
+    connection: Connection,
+    enrollment_identities: tuple[str, ...],
+    expires_at: Timestamp | None,
+    claim_secret_file: Path | None,
+    claim_not_before: Timestamp | None,
 ) -> None:
     """Put each ENROLLMENT_IDENTITY (A-…, from `ftc enrollment-id` or the label) on the list.
 
     Up to 1000 at once: all of them, or none if one is refused.
 
     \b
-    Example:
+    Examples:
       ftc enrollment create "$(ftc enrollment-id device.pem)" --expires-at 2030-12-31
+      ftc enrollment create "$(ftc enrollment-id device.pem)" --claim-secret-file factory/claim-secrets.csv
     """
     api = connection.api
+    secret_of = claim_secrets(claim_secret_file, enrollment_identities)
     rows = [
         CreateDeviceEnrollmentRequest(
-            device_enrollment=DeviceEnrollment(enrollment_identity=identity, expires_at=expires_at)
+            device_enrollment=DeviceEnrollment(
+                enrollment_identity=identity,
+                expires_at=expires_at,
+                claim_secret=secret_of.get(identity, ""),
+                claim_not_before=claim_not_before,
+            )
         )
         for identity in enrollment_identities
     ]

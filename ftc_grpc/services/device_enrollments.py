@@ -145,6 +145,8 @@ def _new_enrollment(
         account_id=account_id,
         enrollment_identity=wanted.enrollment_identity,
         expires_at=optional_time(wanted, "expires_at", field=f"{field}.expires_at"),
+        claim_secret=wanted.claim_secret,
+        claim_not_before=optional_time(wanted, "claim_not_before", field=f"{field}.claim_not_before"),
     )
 
 

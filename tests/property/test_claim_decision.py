@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 from ftc_core.domain.account import Account, AccountStatus
 from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificate
 from ftc_core.domain.claim import ClaimFacts, ClaimRequest, Granted, decide
+from ftc_core.domain.claim_secret import claim_proof
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+VERIFIER, BINDING = bytes(32), b"\x05" * 32
+PROOF = claim_proof(VERIFIER, bytes(32), BINDING)
 
 # Few values of each, so that they often meet.
 ids = st.sampled_from(["a" * 32, "b" * 32])
@@ -31,6 +35,8 @@ requests = st.builds(
     endpoint_name=names,
     issuing_cas=st.lists(cas, max_size=2).map(tuple),
     account_id=st.none() | ids,
+    claim_proof=st.sampled_from(["", PROOF, "1.x"]) | st.text(max_size=30),
+    channel_binding=st.sampled_from([b"", BINDING]),
 )
 enrollments = st.builds(
     Enrollment,
@@ -40,6 +46,8 @@ enrollments = st.builds(
     created_at=times,
     expires_at=st.none() | times,
     claimed_at=st.none() | times,
+    claim_verifier=st.sampled_from([None, VERIFIER]),
+    claim_not_before=st.none() | times,
 )
 accounts = st.builds(
     Account,
@@ -146,3 +154,19 @@ def test_an_outcome_without_aid_needs_an_enrollment_whatever_else_holds(facts: C
     request = msgspec.structs.replace(facts.request, account_id=None)
     without = msgspec.structs.replace(facts, request=request, enrollment=None)
     assert not isinstance(decide(without, NOW).outcome, Granted)
+
+
+@given(any_facts)
+def test_nobody_without_the_secret_gets_what_waits_behind_one(facts: ClaimFacts) -> None:
+    decision, enrollment, request = decide(facts, NOW), facts.enrollment, facts.request
+    if not isinstance(decision.outcome, Granted) or decision.outcome.enrollment_id is None:
+        return
+    assert enrollment is not None
+    if enrollment.claimed_at is not None:
+        return
+    assert enrollment.claim_not_before is None or enrollment.claim_not_before <= NOW
+    if enrollment.claim_verifier is None:
+        assert not request.claim_proof
+    else:
+        proof = (request.fingerprint, request.channel_binding, request.claim_proof)
+        assert proof == (bytes(32), BINDING, PROOF)

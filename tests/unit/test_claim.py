@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from ftc_core.domain.account import Account, AccountStatus
 from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificate
 from ftc_core.domain.claim import ClaimFacts, ClaimRequest, Decision, Granted, decide
+from ftc_core.domain.claim_secret import claim_proof, claim_verifier
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.errors import FtcError, Reason
@@ -28,6 +29,12 @@ REQUEST = ClaimRequest(
     fingerprint=FINGERPRINT, common_name="sensor", endpoint_name="sensor", issuing_cas=(CA,)
 )
 ENROLLMENT = Enrollment(id="e" * 32, account_id=MINE, fingerprint=FINGERPRINT, created_at=NOW)
+SECRET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+VERIFIER = claim_verifier(SECRET, FINGERPRINT)
+BINDING = bytes(range(32))
+PROOF = claim_proof(VERIFIER, FINGERPRINT, BINDING)
+PROVING = {"claim_proof": PROOF, "channel_binding": BINDING}
+GUARDED = replace(ENROLLMENT, claim_verifier=VERIFIER)
 ACCOUNT = Account(id=MINE, display_name="Mine", created_at=NOW, updated_at=NOW)
 CERTIFICATE = TrustedCertificate(
     id="c" * 32,
@@ -71,6 +78,8 @@ WITHOUT_AID = [
     Reason.CERTIFICATE_BLOCKED,
     Reason.ENDPOINT_NAME_MISMATCH,
     Reason.ENROLLMENT_NOT_FOUND,
+    Reason.CLAIM_TOO_EARLY,
+    Reason.CLAIM_PROOF_REQUIRED,
     Reason.CA_NOT_IN_ACCOUNT,
     Reason.ACCOUNT_SUSPENDED,
     Reason.DUPLICATE_ENDPOINT,
@@ -83,6 +92,8 @@ WITH_AID = [
     Reason.ENDPOINT_NAME_MISMATCH,
     Reason.CA_NOT_IN_ACCOUNT,
     Reason.ENROLLMENT_NOT_FOUND,
+    Reason.CLAIM_TOO_EARLY,
+    Reason.CLAIM_PROOF_REQUIRED,
     Reason.ACCOUNT_SUSPENDED,
     Reason.DUPLICATE_ENDPOINT,
     Reason.QUOTA_REACHED,
@@ -110,6 +121,10 @@ BREAKING: dict[Reason, dict[str, Any]] = {
     Reason.CERTIFICATE_BLOCKED: {"blocked_cas": frozenset({CA})},
     Reason.ENDPOINT_NAME_MISMATCH: {"request": {"common_name": "another"}},
     Reason.ENROLLMENT_NOT_FOUND: {"enrollment": None},
+    Reason.CLAIM_TOO_EARLY: {
+        "enrollment": replace(ENROLLMENT, claim_verifier=VERIFIER, claim_not_before=NOW + SECOND)
+    },
+    Reason.CLAIM_PROOF_REQUIRED: {"enrollment": replace(ENROLLMENT, claim_verifier=VERIFIER)},
     Reason.CA_NOT_IN_ACCOUNT: {"certificates": ()},
     Reason.ACCOUNT_SUSPENDED: {"account": replace(ACCOUNT, status=AccountStatus.SUSPENDED, device_quota=0)},
     Reason.DUPLICATE_ENDPOINT: {"endpoint_holder": RIVAL},
@@ -244,6 +259,56 @@ CASES: dict[str, tuple[ClaimFacts, Reason | None]] = {
             device_blocked=True,
         ),
         Reason.DEVICE_BLOCKED,
+    ),
+    # claim secret
+    "claim secret proved": (facts(request=PROVING, enrollment=GUARDED), None),
+    "claim secret proved, with aid": (
+        facts(request={"account_id": MINE, **PROVING}, enrollment=GUARDED),
+        None,
+    ),
+    "claim secret proved over another association": (
+        facts(request={**PROVING, "channel_binding": bytes(32)}, enrollment=GUARDED),
+        Reason.CLAIM_PROOF_INVALID,
+    ),
+    "claim secret proved over no association": (
+        facts(request={"claim_proof": claim_proof(VERIFIER, FINGERPRINT, b"")}, enrollment=GUARDED),
+        Reason.CLAIM_PROOF_INVALID,
+    ),
+    "another claim secret proved": (
+        facts(
+            request=PROVING,
+            enrollment=replace(ENROLLMENT, claim_verifier=claim_verifier(SECRET[::-1], FINGERPRINT)),
+        ),
+        Reason.CLAIM_PROOF_INVALID,
+    ),
+    "proof of a version that we do not know": (
+        facts(request={**PROVING, "claim_proof": "2" + PROOF[1:]}, enrollment=GUARDED),
+        Reason.CLAIM_PROOF_INVALID,
+    ),
+    "proof that is not ASCII": (
+        facts(request={**PROVING, "claim_proof": "é\udc80"}, enrollment=GUARDED),
+        Reason.CLAIM_PROOF_INVALID,
+    ),
+    "claim secret proved to an enrollment without": (facts(request=PROVING), Reason.CLAIM_SECRET_MISSING),
+    "claimed already: the certificate suffices": (
+        facts(enrollment=replace(GUARDED, claimed_at=NOW, claim_not_before=NOW + SECOND), device=DEVICE),
+        None,
+    ),
+    "claimed already, though the device proves a secret that the enrollment lacks": (
+        facts(request=PROVING, enrollment=replace(ENROLLMENT, claimed_at=NOW), device=DEVICE),
+        None,
+    ),
+    "the window opens this very moment": (
+        facts(request=PROVING, enrollment=replace(GUARDED, claim_not_before=NOW)),
+        None,
+    ),
+    "pre-assigned, and its enrollment has a claim secret": (
+        facts(request={"account_id": MINE}, certificates=(PRE_ASSIGNING,), enrollment=GUARDED),
+        Reason.CLAIM_PROOF_REQUIRED,
+    ),
+    "pre-assigned without enrollment: there is nothing to prove": (
+        facts(request={"account_id": MINE, **PROVING}, certificates=(PRE_ASSIGNING,), enrollment=None),
+        None,
     ),
     # aid of a former owner, after a transfer
     "former owner named, enrolled by the present one": (
