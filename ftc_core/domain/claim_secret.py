@@ -31,7 +31,7 @@ CHANNEL_BINDING_BYTES = 32
 NEW_SECRET_BYTES = 20
 """Random bytes of a secret that the factory makes: 32 characters."""
 
-_FORM = re.compile(r"[A-Z2-7]{26,64}")
+_FORM = re.compile(r"[A-Za-z2-7]{26,64}")
 _DISTINCT_MIN = 8
 """Of 26 random characters fewer differ once in 10¹³ times."""
 _IGNORED = str.maketrans("", "", " -\t\r\n")
@@ -53,11 +53,12 @@ def read_claim_secret(text: str, *, field: str) -> str:
     Raises FtcError FIELD_INVALID, which does not repeat it, unless it is 26 to 64 characters of base32, of
     which enough differ.
     """
-    secret = text.translate(_IGNORED).upper()
+    secret = text.translate(_IGNORED)
     if _FORM.fullmatch(secret) is None:
         raise FtcError(
             Reason.FIELD_INVALID, f"{field} is not 26 to 64 characters of A-Z and 2-7", field=field
         )
+    secret = secret.upper()
     if len(set(secret)) < _DISTINCT_MIN:
         raise FtcError(
             Reason.FIELD_INVALID, f"{field} has too few different characters to be random", field=field

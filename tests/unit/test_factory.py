@@ -20,6 +20,7 @@ from ftc_core.domain.identity import fingerprint_of, parse_enrollment_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.factory import labels as labels_module
 from ftc_core.factory.ca import create_factory_ca, find_factory_ca, load_factory_ca
+from ftc_core.factory.claim_secrets import read_claim_secrets
 from ftc_core.factory.labels import enrollment_qr
 from ftc_core.factory.provision import ProvisionPlan, provision
 from tests.certificates import Manufacturer
@@ -272,3 +273,52 @@ def test_labels_can_be_left_out(plan: ProvisionPlan) -> None:
 def test_qr_code_uses_the_compact_alphanumeric_mode(plan: ProvisionPlan) -> None:
     (device, _) = provision(plan)
     assert enrollment_qr(device.row.enrollment_id).designator == "5-M"
+
+
+# --- claim secrets ---------------------------------------------------------------------------------
+
+
+def test_devices_have_no_claim_secret_unless_it_is_asked_for(plan: ProvisionPlan) -> None:
+    for made in provision(plan):
+        assert Bundle.load(made.directory).claim_secret is None
+    assert not (plan.out / "claim-secrets.csv").exists()
+
+
+def test_each_device_has_a_claim_secret_of_its_own_that_its_owner_alone_can_read(plan: ProvisionPlan) -> None:
+    guarded = replace(plan, claim_secrets=True)
+    devices = list(provision(guarded))
+
+    secrets = [Bundle.load(made.directory).claim_secret for made in devices]
+    assert len(set(secrets)) == len(devices) == 2
+    for made, secret in zip(devices, secrets, strict=True):
+        assert secret is not None
+        assert len(secret) == 32
+        for place in (made.directory, made.directory / "factory"):
+            assert (place / "ftc.ClaimSecret").read_text() == secret
+            assert (place / "ftc.ClaimSecret").stat().st_mode & 0o777 == 0o600
+    listed = plan.out / "claim-secrets.csv"
+    assert listed.stat().st_mode & 0o777 == 0o600
+    assert read_claim_secrets(listed) == {
+        parse_enrollment_id(made.row.enrollment_id): secret
+        for made, secret in zip(devices, secrets, strict=True)
+    }
+    sheet = plan.out / "labels.html"
+    assert sheet.stat().st_mode & 0o777 == 0o600
+    labels = Labels(sheet.read_text())
+    assert labels.svgs == 4
+    assert [text.replace(" ", "") for text in labels.codes[1::2]] == secrets
+    assert "claim" not in (plan.out / "enrollments.csv").read_text()
+
+
+def test_a_run_that_was_cut_off_lists_the_secret_that_the_device_has(plan: ProvisionPlan) -> None:
+    guarded = replace(plan, claim_secrets=True, count=1)
+    (first,) = provision(guarded)
+    for name in ("enrollments.csv", "claim-secrets.csv", "labels.html"):
+        (plan.out / name).unlink()
+    (second,) = provision(guarded)
+
+    secrets = {
+        parse_enrollment_id(made.row.enrollment_id): Bundle.load(made.directory).claim_secret
+        for made in (first, second)
+    }
+    assert read_claim_secrets(plan.out / "claim-secrets.csv") == secrets
