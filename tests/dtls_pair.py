@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Literal
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 
 from ftc_core.dtls.association import ApplicationData, Association, Closed, Event, HandshakeCompleted
-from ftc_core.dtls.context import client_context, server_context
+from ftc_core.dtls.context import PrivateKey, client_context, server_context
 from ftc_core.dtls.cookie import CookieGate, Proven, Rejected, Reply
 from ftc_core.dtls.record import is_client_hello
 from ftc_core.dtls.resumption import PresentedChains
@@ -113,6 +114,7 @@ class Pair:
         session: SSL.Session | None = None,
         chains: PresentedChains | None = None,
         mtu: int = DTLS_MTU_BYTES,
+        identity: tuple[x509.Certificate, PrivateKey] | None = None,
     ) -> None:
         self.now = time.monotonic() if now is None else now
         self.gate = CookieGate(server or standard_server_context(), SECRET, mtu=mtu)
@@ -122,7 +124,12 @@ class Pair:
         self.server_events: list[Event] = []
         self.server: Association | None = None
         self.client = Association.connect(
-            client, verify_server or server_verifier(), self.now, mtu=mtu, session=session
+            client,
+            verify_server or server_verifier(),
+            self.now,
+            mtu=mtu,
+            session=session,
+            identity=identity,
         )
         self._verify_device = verify_device
         self._chains = chains

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ftc_core.application.context import utc_now
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
 from ftc_core.device.connection import DeviceConnection
 from ftc_core.device.drivers import BootstrapClientDriver, RegistrationClientDriver
 from ftc_core.device.model import IZUMA, ClientModel
+from ftc_core.device.opening import coap_factory, server_address, server_verifier
 from ftc_core.device.registration import Operation, OperationDone, OperationFailed, RegistrationClient
 from ftc_core.device.retry import after_registration
 from ftc_core.device.trace import Tracer
 from ftc_core.domain.claim_secret import claim_proof, claim_verifier
 from ftc_core.domain.identity import fingerprint_of
-from ftc_core.dtls.alert import Alert
 from ftc_core.dtls.association import Association, Closed
 from ftc_core.dtls.context import client_context
-from ftc_core.dtls.trust import PathRefused, TrustEvaluator, VerifiedPath, fixed_anchors
-from ftc_core.endpoint.coap_layer import new_coap_layer
+from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.peer import SessionFactory
 from ftc_core.endpoint.udp import Origin
 from ftc_core.errors import FtcError, Reason
@@ -37,11 +32,6 @@ from ftc_core.limits import COAP_BLOCK_SIZE
 from ftc_core.lwm2m.objects import CertificateUsage, SecurityInstance
 
 __all__ = ["DeviceRunner", "RegisteredDevice"]
-
-_TOKEN_COUNTER_BYTES = 4
-"""The part of a token that counts (`coap.exchange`)."""
-COAPS_PORT = 5684
-"""Where a coaps URI without a port leads (RFC 7252 §6.2)."""
 
 _OWN_CERTIFICATE = (None, CertificateUsage.DOMAIN_ISSUED_CERTIFICATE)
 """Usages with which a client by the book pins the server's own certificate."""
@@ -116,31 +106,15 @@ class DeviceRunner:
         self, account: SecurityInstance, new_session: SessionFactory, *, exact: bool
     ) -> DeviceConnection:
         """`exact`: resource 4 is the server's own certificate, and nothing else will do."""
-        target = urlsplit(account.server_uri)
+        host, port = server_address(account.server_uri)
         key = load_der_private_key(account.secret_key or b"", password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise FtcError(Reason.CERTIFICATE_KEY_UNSUPPORTED)
         context = client_context([x509.load_der_x509_certificate(account.public_key or b"")], key)
-        evaluator = TrustEvaluator(
-            fixed_anchors([account.server_public_key or b""]),
-            purpose=ExtendedKeyUsageOID.SERVER_AUTH,
-            pin_leaf=True,
-        )
-
-        def judge(chain: Sequence[bytes]) -> VerifiedPath | PathRefused:
-            if exact and chain[0] != account.server_public_key:
-                return PathRefused(Alert.BAD_CERTIFICATE, "not the server's own certificate")
-            return evaluator.evaluate(chain, utc_now())
-
-        association = Association.connect(context, judge, monotonic())
-        port = target.port or COAPS_PORT
-        new_coap = partial(
-            new_coap_layer,
-            block_size=self._block_size,
-            token_prefix_bytes=self._model.token_bytes - _TOKEN_COUNTER_BYTES,
-            new_layer=self._new_layer,
-        )
-        return await DeviceConnection.open(target.hostname or "", port, association, new_coap, new_session)
+        verify_path = server_verifier(account.server_public_key or b"", exact=exact)
+        association = Association.connect(context, verify_path, monotonic())
+        new_coap = coap_factory(self._model, block_size=self._block_size, new_layer=self._new_layer)
+        return await DeviceConnection.open(host, port, association, new_coap, new_session)
 
 
 class RegisteredDevice:

@@ -27,12 +27,13 @@ import hashlib
 from collections import deque
 
 import msgspec
+from cryptography import x509
 from OpenSSL import SSL
 
 from ftc_core.domain.claim_secret import CHANNEL_BINDING_BYTES
 from ftc_core.dtls.alert import alert_name, with_description
 from ftc_core.dtls.client_hello import asked_record_limit
-from ftc_core.dtls.context import new_connection
+from ftc_core.dtls.context import PrivateKey, new_connection
 from ftc_core.dtls.cookie import Proven
 from ftc_core.dtls.events import ApplicationData, CloseCause, Closed, Event, HandshakeCompleted
 from ftc_core.dtls.record import (
@@ -128,13 +129,19 @@ class Association:
         *,
         mtu: int = DTLS_MTU_BYTES,
         session: SSL.Session | None = None,
+        identity: tuple[x509.Certificate, PrivateKey] | None = None,
     ) -> Association:
         """The client's side under a `client_context`; its ClientHello is ready to be sent.
 
-        `session` is that of an earlier association under the same context, to be resumed.
+        `session` is that of an earlier association under the same context, to be resumed. `identity` takes
+        the place of the context's own certificate and key: many devices may share one context, since making
+        one costs more than all the rest that comes before the first flight.
         """
         verification = PeerVerification(verify_path)
         connection = new_connection(context, verification, mtu)
+        if identity is not None:
+            connection.use_certificate(identity[0])
+            connection.use_privatekey(identity[1])
         if session is not None:
             connection.set_session(session)
         connection.set_connect_state()

@@ -52,6 +52,18 @@ def test_both_ends_report_the_verified_peer_and_the_suite(manufacturer: Manufact
     assert at_server.cipher == at_client.cipher == "ECDHE-ECDSA-AES128-GCM-SHA256"
 
 
+def test_devices_that_share_a_context_each_present_their_own_certificate(manufacturer: Manufacturer) -> None:
+    first, second = manufacturer.device("dev-1"), manufacturer.device("dev-2")
+    shared = client_for(first)
+    pairs = [
+        Pair(shared, device_verifier(manufacturer), identity=(each.certificate, each.private_key)).run()
+        for each in (first, second)
+    ]
+    completed = [pair.server_events[0] for pair in pairs]
+    assert all(isinstance(event, HandshakeCompleted) for event in completed)
+    assert [event.path.leaf_der for event in completed] == [first.der, second.der]
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 @pytest.mark.parametrize("with_root", [False, True])
 def test_the_verifier_sees_the_whole_chain_once_leaf_first(length: int, with_root: bool) -> None:
