@@ -35,9 +35,7 @@ class ClientIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             if self.role != "OPERATOR":
                 raise ValueError(f"{self.uri}: role {self.role} needs an account")
         elif not _ACCOUNT_ID.fullmatch(self.account):
-            raise ValueError(
-                f"{self.uri}: account {self.account[:100]!r} is not 32 lower-case hex digits"
-            )
+            raise ValueError(f"{self.uri}: account {self.account[:100]!r} is not 32 lower-case hex digits")
 
 
 def check_identities(identities: Sequence[ClientIdentity]) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "parent_account",
     "parent_accounts",
     "set_caller",
+    "viewing_account",
 ]
 
 ANY_ACCOUNT = "accounts/-"
@@ -77,6 +78,12 @@ def parent_accounts(parent: str) -> str | None:
         return parent_account(parent)
     caller = current_caller()
     return None if caller.role is Role.OPERATOR else caller.account_id
+
+
+def viewing_account(parent: str) -> str | None:
+    """The account whose view a request takes: as `parent_accounts`, but an operator's own view is of all."""
+    caller = current_caller()
+    return None if not parent and caller.role is Role.OPERATOR else parent_accounts(parent)
 
 
 def named_resource(name: str, pattern: NamePattern, *, field: str = "name") -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from ftc_grpc.cli.accounts import account
 from ftc_grpc.cli.certificates import cert
 from ftc_grpc.cli.demo import demo
 from ftc_grpc.cli.enrollments import enrollment
+from ftc_grpc.cli.explain import explain
 from ftc_grpc.cli.keys import key
 from ftc_grpc.cli.transfers import transfer
 
@@ -16,8 +17,8 @@ __all__ = ["register"]
 
 
 def register(root: click.Group) -> None:
-    """Add the verbs `account`, `key`, `cert`, `enrollment`, `transfer`, `demo`, and what `device` lacks."""
-    for command in (account, key, cert, enrollment, transfer, demo):
+    """Add the verbs of the API: those below, and what `device` lacks."""
+    for command in (account, key, cert, enrollment, explain, transfer, demo):
         root.add_command(command)
     for command in (bulk.upload, bulk.delete_upload, bulk.report):
         enrollment.add_command(command)

@@ -21,7 +21,7 @@ from ftc_grpc._gen.ftc.v1.account_service_pb2 import GetAccountRequest
 from ftc_grpc.client import ApiClient, ClientCertificate
 from ftc_grpc.resource_names import NamePattern
 
-__all__ = ["Connection", "api_command"]
+__all__ = ["Connection", "api_command", "device_command"]
 
 DEFAULT_ENDPOINT = "localhost:50051"
 
@@ -59,9 +59,18 @@ class Connection:
 
 def api_command(command: Command) -> Command:
     """Give a command the connection options, and a `Connection` as its first argument."""
+    return _with_connection(command, "--endpoint")
 
+
+def device_command(command: Command) -> Command:
+    """As `api_command`, for a command whose `--endpoint` is a device's: the API's is `--api-endpoint`."""
+    return _with_connection(command, "--api-endpoint")
+
+
+def _with_connection(command: Command, endpoint_flag: str) -> Command:
     @click.option(
-        "--endpoint",
+        endpoint_flag,
+        "api_endpoint",
         envvar="FTC_ENDPOINT",
         show_envvar=True,
         default=DEFAULT_ENDPOINT,
@@ -109,7 +118,7 @@ def api_command(command: Command) -> Command:
     @functools.wraps(command)
     def run(
         *args: Any,
-        endpoint: str,
+        api_endpoint: str,
         api_key: str | None,
         api_key_file: Path | None,
         client_cert: Path | None,
@@ -120,7 +129,7 @@ def api_command(command: Command) -> Command:
         **kwargs: Any,
     ) -> Any:
         certificate = _client_certificate(client_cert, client_key)
-        with _connected(endpoint, api_key, api_key_file, certificate, ca) as api:
+        with _connected(api_endpoint, api_key, api_key_file, certificate, ca) as api:
             return command(Connection(api, account, as_json), *args, **kwargs)
 
     return run  # type: ignore[return-value] # click takes the options away again

@@ -11,20 +11,23 @@ from ftc_core.application import enrollments
 from ftc_core.application.bulk import BulkJobs
 from ftc_core.application.changes import Topic
 from ftc_core.application.context import ApplicationContext
+from ftc_core.application.explain import ClaimQuestion, explain_claim
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc._gen.ftc.v1 import (
     device_enrollment_pb2,
     device_enrollment_service_pb2,
     device_enrollment_service_pb2_grpc,
+    explain_pb2,
     watch_pb2,
 )
-from ftc_grpc.caller import current_caller, named_resource, parent_account
+from ftc_grpc.caller import current_caller, named_resource, parent_account, viewing_account
 from ftc_grpc.convert import (
     enrollment_to_proto,
     optional_time,
     revision_of_etag,
     write_options,
 )
+from ftc_grpc.explanation import explanation_to_proto
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.resource_names import ACCOUNT, DEVICE_ENROLLMENT
 from ftc_grpc.services.bulk import BulkMethods
@@ -122,6 +125,19 @@ class DeviceEnrollmentService(
         )
         await enrollments.delete_enrollment(self._context, current_caller(), deletion, write_options(request))
         return empty_pb2.Empty()
+
+    async def ExplainClaim(
+        self, request: explain_pb2.ExplainClaimRequest, context: RpcContext
+    ) -> explain_pb2.ExplainClaimResponse:
+        """Tell what a device's next Bootstrap-Request would get."""
+        question = ClaimQuestion(
+            certificate=request.certificate,
+            enrollment_identity=request.enrollment_identity,
+            endpoint_name=request.endpoint_name,
+            named_account_id=request.device_account_id or None,
+            seen_by=viewing_account(request.parent),
+        )
+        return explanation_to_proto(await explain_claim(self._context, question))
 
     async def WatchDeviceEnrollments(
         self, request: watch_pb2.WatchDeviceEnrollmentsRequest, context: RpcContext

@@ -34,6 +34,7 @@ from ftc_grpc._gen.ftc.v1 import bulk_pb2 as bulk
 from ftc_grpc._gen.ftc.v1 import device_enrollment_service_pb2 as enrollments
 from ftc_grpc._gen.ftc.v1 import device_service_pb2 as devices
 from ftc_grpc._gen.ftc.v1 import device_transfer_service_pb2 as transfers
+from ftc_grpc._gen.ftc.v1 import explain_pb2 as explain
 from ftc_grpc._gen.ftc.v1 import trusted_certificate_service_pb2 as certificates
 from ftc_grpc._gen.ftc.v1 import watch_pb2
 from ftc_grpc._gen.ftc.v1.account_pb2 import Account, ApiKey
@@ -255,6 +256,9 @@ REQUESTS: Mapping[str, Callable[[Things], Message]] = {
         parent=it.account, data=b"id\n"
     ),
     E + "ReadBulkReport": lambda it: bulk.ReadBulkReportRequest(name=it.operation),
+    E + "ExplainClaim": lambda it: explain.ExplainClaimRequest(
+        parent=it.account, enrollment_identity=it.identity, endpoint_name="device-1"
+    ),
     D + "GetDevice": lambda it: devices.GetDeviceRequest(name=it.device),
     D + "ListDevices": lambda it: devices.ListDevicesRequest(parent=it.account),
     D + "WatchDevices": lambda it: watch_pb2.WatchDevicesRequest(parent=it.account),

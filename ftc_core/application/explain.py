@@ -1,0 +1,232 @@
+"""ExplainClaim: what a device's next Bootstrap-Request would get, check by check, without any effect.
+
+The same code judges as on the live path: `dtls.trust` the certificate path, `domain.claim.decide` the claim,
+both on one snapshot of the store. The explanation is thus as true as that snapshot: a device that comes later
+is judged on the facts of then.
+
+An account that asks sees what concerns itself alone. Where another account has the enrollment or the device,
+or is the one that the device names, it is told no more than that the device is not on its own list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ftc_core.application.context import ApplicationContext
+from ftc_core.domain.certificate import CertificateService, CertificateStatus
+from ftc_core.domain.claim import Check, ClaimFacts, ClaimRequest, Granted, decide
+from ftc_core.domain.identity import fingerprint_of, parse_enrollment_id
+from ftc_core.dtls.alert import alert_name
+from ftc_core.dtls.trust import PathRefused, TrustEvaluator, VerifiedPath
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import CERTIFICATE_PEM_MAX_BYTES, PAGE_SIZE_MAX, PRESENTED_CHAIN_MAX
+from ftc_core.storage.port import View
+
+__all__ = ["CheckResult", "ClaimQuestion", "ExplainedCheck", "Explanation", "explain_claim"]
+
+_NEED_CERTIFICATE = frozenset(
+    {
+        Reason.CA_NOT_UPLOADED,
+        Reason.CERTIFICATE_BLOCKED,
+        Reason.ENDPOINT_NAME_MISMATCH,
+        Reason.CA_NOT_IN_ACCOUNT,
+    }
+)
+"""Checks that pass for an identity alone unless nothing could make them pass."""
+
+_UNKNOWN_CA = bytes(32)
+"""Stands for whatever CA issued the certificate where the account has none that could have."""
+
+
+class CheckResult(StrEnum):
+    """How a check ended. ASSUMED: it needs the certificate, which was not given, and is taken as passed."""
+
+    PASSED = "PASSED"
+    FAILED = "FAILED"
+    ASSUMED = "ASSUMED"
+
+
+class ExplainedCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """One check: what it is refused as, how it ended, and on what facts."""
+
+    reason: Reason
+    result: CheckResult
+    detail: str
+
+
+class ClaimQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The device to judge: its certificate (PEM; the chain as it presents it, leaf first) or its identity.
+
+    `endpoint_name` "" means the certificate's common name. `named_account_id` is the `aid` of its bootstrap
+    URI, if that has one. `seen_by` is the account that asks; None sees everything.
+    """
+
+    certificate: str = ""
+    enrollment_identity: str = ""
+    endpoint_name: str = ""
+    named_account_id: str | None = None
+    seen_by: str | None = None
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Every check in order, up to the one that failed; then the grant, or the refusal.
+
+    `alert` is the DTLS alert ("unknown_ca") that a device gets whose handshake fails, else "".
+    """
+
+    fingerprint: bytes
+    endpoint_name: str
+    checks: tuple[ExplainedCheck, ...]
+    granted: Granted | None = None
+    refusal: Reason | None = None
+    alert: str = ""
+
+
+async def explain_claim(context: ApplicationContext, question: ClaimQuestion) -> Explanation:
+    """Judge `question` as of now.
+
+    Raises FtcError FIELD_REQUIRED or FIELD_INVALID (neither or both of certificate and identity, a chain that
+    is too long), CERTIFICATE_UNPARSEABLE, the refusals of a malformed identity, ENDPOINT_NAME_TOO_LONG or
+    ENDPOINT_NAME_INVALID.
+    """
+    chain = _presented(question)
+    now = context.now()
+    with context.store.view() as view:
+        if not chain:
+            fingerprint = parse_enrollment_id(question.enrollment_identity)
+            return _by_identity(view, question, fingerprint, now)
+        path = TrustEvaluator(view.find_trust_anchors, find_blocked=view.find_blocked).evaluate(chain, now)
+        if isinstance(path, PathRefused):
+            return _handshake_refused(chain, question, path)
+        return _by_path(view, question, path, now)
+
+
+def _presented(question: ClaimQuestion) -> list[bytes]:
+    if bool(question.certificate) == bool(question.enrollment_identity):
+        reason = Reason.FIELD_INVALID if question.certificate else Reason.FIELD_REQUIRED
+        raise FtcError(reason, "give either certificate or enrollment_identity", field="certificate")
+    if not question.certificate:
+        return []
+    pem = question.certificate.encode()
+    if len(pem) > CERTIFICATE_PEM_MAX_BYTES:
+        raise FtcError(
+            Reason.FIELD_INVALID,
+            f"certificate has {len(pem)} bytes; at most {CERTIFICATE_PEM_MAX_BYTES} are allowed",
+            field="certificate",
+        )
+    try:
+        chain = x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise FtcError(Reason.CERTIFICATE_UNPARSEABLE, f"{error}", field="certificate") from error
+    if len(chain) > PRESENTED_CHAIN_MAX:
+        raise FtcError(
+            Reason.FIELD_INVALID,
+            f"a chain of {len(chain)} certificates; devices may present {PRESENTED_CHAIN_MAX}",
+            field="certificate",
+        )
+    return [certificate.public_bytes(Encoding.DER) for certificate in chain]
+
+
+def _handshake_refused(chain: Sequence[bytes], question: ClaimQuestion, refused: PathRefused) -> Explanation:
+    check = ExplainedCheck(reason=refused.reason, result=CheckResult.FAILED, detail=refused.detail)
+    return Explanation(
+        fingerprint=fingerprint_of(chain[0]),
+        endpoint_name=question.endpoint_name,
+        checks=(check,),
+        refusal=refused.reason,
+        alert=alert_name(refused.alert),
+    )
+
+
+def _by_path(view: View, question: ClaimQuestion, path: VerifiedPath, now: datetime) -> Explanation:
+    request = ClaimRequest(
+        fingerprint=path.leaf_fingerprint,
+        common_name=path.common_name,
+        endpoint_name=question.endpoint_name or path.common_name,
+        issuing_cas=path.issuing_cas,
+        account_id=question.named_account_id,
+    )
+    return _judged(_seen_by(question.seen_by, view.claim_facts(request)), now, assumed=frozenset())
+
+
+def _by_identity(view: View, question: ClaimQuestion, fingerprint: bytes, now: datetime) -> Explanation:
+    [enrollment], [device] = view.find_enrollments((fingerprint,)), view.find_devices((fingerprint,))
+    if device is not None and question.seen_by in (None, device.account_id):
+        endpoint_name, issuing_cas = question.endpoint_name or device.endpoint_name, device.issuing_cas
+    else:
+        holder = question.named_account_id or (enrollment.account_id if enrollment is not None else None)
+        endpoint_name, issuing_cas = question.endpoint_name, _bootstrap_cas(view, holder)
+    if not endpoint_name:
+        raise FtcError(
+            Reason.FIELD_REQUIRED,
+            "endpoint_name is required: there is no certificate that tells it",
+            field="endpoint_name",
+        )
+    request = ClaimRequest(
+        fingerprint=fingerprint,
+        common_name=endpoint_name,
+        endpoint_name=endpoint_name,
+        issuing_cas=issuing_cas or (_UNKNOWN_CA,),
+        account_id=question.named_account_id,
+    )
+    return _judged(_seen_by(question.seen_by, view.claim_facts(request)), now, assumed=_NEED_CERTIFICATE)
+
+
+def _bootstrap_cas(view: View, account_id: str | None) -> tuple[bytes, ...]:
+    """The CAs by which a device could get into the account, whichever issued its certificate."""
+    if account_id is None:
+        return ()
+    held = view.list_trusted_certificates(account_id, after=None, limit=PAGE_SIZE_MAX)
+    return tuple(
+        certificate.fingerprint
+        for certificate in held
+        if certificate.service is CertificateService.BOOTSTRAP
+        and certificate.status is CertificateStatus.ACTIVE
+    )
+
+
+def _seen_by(account_id: str | None, facts: ClaimFacts) -> ClaimFacts:
+    """`facts` as the account may know them: as they are, or with nothing of any other account."""
+    concerned = (
+        facts.account.id if facts.account is not None else None,
+        facts.enrollment.account_id if facts.enrollment is not None else None,
+        facts.device.account_id if facts.device is not None else None,
+    )
+    if account_id is None or all(each in (None, account_id) for each in concerned):
+        return facts
+    return ClaimFacts(
+        request=msgspec.structs.replace(facts.request, account_id=None),
+        enrollment=None,
+        account=None,
+        certificates=(),
+        device=None,
+        endpoint_holder=None,
+    )
+
+
+def _judged(facts: ClaimFacts, now: datetime, *, assumed: frozenset[Reason]) -> Explanation:
+    decision = decide(facts, now)
+    granted = decision.outcome if isinstance(decision.outcome, Granted) else None
+    return Explanation(
+        fingerprint=facts.request.fingerprint,
+        endpoint_name=facts.request.endpoint_name,
+        checks=tuple(_explained(check, assumed) for check in decision.checks),
+        granted=granted,
+        refusal=None if granted is not None else decision.checks[-1].reason,
+    )
+
+
+def _explained(check: Check, assumed: frozenset[Reason]) -> ExplainedCheck:
+    if not check.passed:
+        result, detail = CheckResult.FAILED, check.detail
+    elif check.reason in assumed:
+        result, detail = CheckResult.ASSUMED, "the device's certificate was not given"
+    else:
+        result, detail = CheckResult.PASSED, check.detail
+    return ExplainedCheck(reason=check.reason, result=result, detail=detail)
