@@ -102,10 +102,12 @@ class Workshop:
         made = (ca or self.manufacturer).device(name, not_before=began, not_after=not_after)
         return LocalThing(self, made, name)
 
-    def enroll(self, thing: LocalThing, account: Account | None = None) -> LocalThing:
+    def enroll(self, thing: LocalThing, account: Account | None = None, **changes: Any) -> LocalThing:
         """Put it on the account's list, or another's."""
         listed = msgspec.structs.replace(
-            self.scene.new_enrollment((account or self.account).id, 0), fingerprint=thing.fingerprint
+            self.scene.new_enrollment((account or self.account).id, 0),
+            fingerprint=thing.fingerprint,
+            **changes,
         )
         self.scene.run(CreateEnrollments((listed,), utc_now()))
         return thing
@@ -160,8 +162,10 @@ class LocalThing:
         """Of its bootstrap certificate."""
         return fingerprint_of(self.credential.der)
 
-    async def bootstrap(self, *, account_id: str = "", device_id: str = "") -> Succeeded | BootstrapFailed:
-        """One attempt; with `aid` and `iep` if they are given."""
+    async def bootstrap(
+        self, *, account_id: str = "", device_id: str = "", claim_secret: str = ""
+    ) -> Succeeded | BootstrapFailed:
+        """One attempt; with `aid` and `iep` and a proof if they are given."""
         account = SecurityInstance(
             server_uri=f"coaps://{HOST}:{self.workshop.port}" + (account_id and f"?aid={account_id}"),
             bootstrap_server=True,
@@ -170,7 +174,9 @@ class LocalThing:
             server_public_key=self._server_ca(),
             secret_key=key_der(self.credential),
         )
-        return await DeviceRunner(self.endpoint_name).bootstrap(account, device_id=device_id)
+        return await DeviceRunner(self.endpoint_name).bootstrap(
+            account, device_id=device_id, claim_secret=claim_secret or None
+        )
 
     async def sees(self, **parameters: str) -> str:
         """What one attempt looks like to the device: a refusal's code and text, or "claimed"."""

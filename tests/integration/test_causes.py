@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from ftc_core.credentials.pki import Identity, create_authority, create_server_i
 from ftc_core.domain.account import Account, AccountStatus
 from ftc_core.domain.block import Block, BlockedKind
 from ftc_core.domain.certificate import CertificateStatus
+from ftc_core.domain.claim_secret import claim_verifier
 from ftc_core.domain.device import DeviceState
 from ftc_core.domain.identity import fingerprint_of
 from ftc_core.dtls.events import ApplicationData
@@ -263,6 +264,45 @@ async def ca_blocked_by_account(workshop: Workshop, _: pytest.MonkeyPatch) -> st
     block(workshop, workshop.manufacturer, workshop.account)
     async with workshop.running():
         return await thing.sees()
+
+
+SECRET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def guarded(workshop: Workshop, **changes: datetime) -> LocalThing:
+    """A device whose enrollment has a claim secret."""
+    thing = workshop.thing()
+    return workshop.enroll(thing, claim_verifier=claim_verifier(SECRET, thing.fingerprint), **changes)
+
+
+@cause("Enrollment is not open yet", "4.03 Enrollment is not open yet", refused("CLAIM_TOO_EARLY"))
+async def too_early(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
+    thing = guarded(workshop, claim_not_before=utc_now() + timedelta(hours=1))
+    async with workshop.running():
+        return await thing.sees(claim_secret=SECRET)
+
+
+@cause("Claim secret not proved", "4.03 Claim secret not proved", refused("CLAIM_PROOF_REQUIRED"))
+async def secret_not_proved(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
+    thing = guarded(workshop)
+    async with workshop.running():
+        return await thing.sees()
+
+
+@cause("Claim secret does not match", "4.03 Claim secret does not match", refused("CLAIM_PROOF_INVALID"))
+async def another_secret(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
+    thing = guarded(workshop)
+    async with workshop.running():
+        return await thing.sees(claim_secret=SECRET[::-1])
+
+
+@cause(
+    "Enrollment has no claim secret", "4.03 Enrollment has no claim secret", refused("CLAIM_SECRET_MISSING")
+)
+async def enrolled_without_secret(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
+    thing = workshop.enroll(workshop.thing())
+    async with workshop.running():
+        return await thing.sees(claim_secret=SECRET)
 
 
 # --- our own failures --------------------------------------------------------------------------------

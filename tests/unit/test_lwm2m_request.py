@@ -55,6 +55,15 @@ def registration_error(message: Message) -> FtcError:
 # --- Bootstrap-Request -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("proof", ["1.3pPtORls_gkGVcS7uCS7uQ", "2.of-a-later-version", "é=?"])
+def test_a_proof_is_handed_on_as_it_is(proof: str) -> None:
+    understood = BootstrapRequest(endpoint_name="dev-1", claim_proof=proof)
+    assert parse_bootstrap_request(bootstrap("ep=dev-1", f"ftcp={proof}")) == understood
+    assert (
+        bootstrap_error(bootstrap("ep=dev-1", f"ftcp={proof}", "ftcp=1.x")).message == "ftcp is given twice"
+    )
+
+
 def test_a_virgin_device_sends_ep_alone() -> None:
     assert parse_bootstrap_request(bootstrap("ep=dev-1")) == BootstrapRequest(endpoint_name="dev-1")
 
