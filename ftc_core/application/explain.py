@@ -10,9 +10,10 @@ or is the one that the device names, it is told no more than that the device is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 import msgspec
 from cryptography import x509
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ftc_core.application.context import ApplicationContext
 from ftc_core.domain.certificate import CertificateService, CertificateStatus
 from ftc_core.domain.claim import Check, ClaimFacts, ClaimRequest, Granted, decide
+from ftc_core.domain.claim_secret import CHANNEL_BINDING_BYTES, claim_proof
 from ftc_core.domain.identity import fingerprint_of, parse_enrollment_id
 from ftc_core.dtls.alert import alert_name
 from ftc_core.dtls.trust import PathRefused, TrustEvaluator, VerifiedPath
@@ -40,12 +42,18 @@ _NEED_CERTIFICATE = frozenset(
 )
 """Checks that pass for an identity alone unless nothing could make them pass."""
 
+_CERTIFICATE_NOT_GIVEN = "the device's certificate was not given"
+_PROOF_NOT_GIVEN = "the enrollment has a claim secret; that the device proves it is taken for granted"
+
 _UNKNOWN_CA = bytes(32)
 """Stands for whatever CA issued the certificate where the account has none that could have."""
 
 
 class CheckResult(StrEnum):
-    """How a check ended. ASSUMED: it needs the certificate, which was not given, and is taken as passed."""
+    """How a check ended. ASSUMED: it needs what was not given, and is taken as passed.
+
+    That is the certificate, if the question is about an identity, and the proof of a claim secret.
+    """
 
     PASSED = "PASSED"
     FAILED = "FAILED"
@@ -152,7 +160,7 @@ def _by_path(view: View, question: ClaimQuestion, path: VerifiedPath, now: datet
         issuing_cas=path.issuing_cas,
         account_id=question.named_account_id,
     )
-    return _judged(_seen_by(question.seen_by, view.claim_facts(request)), now, assumed=frozenset())
+    return _judged(_seen_by(question.seen_by, view.claim_facts(request)), now)
 
 
 def _by_identity(view: View, question: ClaimQuestion, fingerprint: bytes, now: datetime) -> Explanation:
@@ -175,7 +183,8 @@ def _by_identity(view: View, question: ClaimQuestion, fingerprint: bytes, now: d
         issuing_cas=issuing_cas or (_UNKNOWN_CA,),
         account_id=question.named_account_id,
     )
-    return _judged(_seen_by(question.seen_by, view.claim_facts(request)), now, assumed=_NEED_CERTIFICATE)
+    facts = _seen_by(question.seen_by, view.claim_facts(request))
+    return _judged(facts, now, assumed=dict.fromkeys(_NEED_CERTIFICATE, _CERTIFICATE_NOT_GIVEN))
 
 
 def _bootstrap_cas(view: View, account_id: str | None) -> tuple[bytes, ...]:
@@ -183,12 +192,15 @@ def _bootstrap_cas(view: View, account_id: str | None) -> tuple[bytes, ...]:
     if account_id is None:
         return ()
     held = view.list_trusted_certificates(account_id, after=None, limit=PAGE_SIZE_MAX)
-    return tuple(
+    active = [
         certificate.fingerprint
         for certificate in held
         if certificate.service is CertificateService.BOOTSTRAP
         and certificate.status is CertificateStatus.ACTIVE
-    )
+    ]
+    # These are on no path together: a blocked one must not stand between the device and another.
+    blocked = view.find_blocked(active, account_id)
+    return tuple(sorted(active, key=lambda fingerprint: fingerprint in blocked))
 
 
 def _seen_by(account_id: str | None, facts: ClaimFacts) -> ClaimFacts:
@@ -210,8 +222,25 @@ def _seen_by(account_id: str | None, facts: ClaimFacts) -> ClaimFacts:
     )
 
 
-def _judged(facts: ClaimFacts, now: datetime, *, assumed: frozenset[Reason]) -> Explanation:
-    decision = decide(facts, now)
+def _proving(facts: ClaimFacts) -> ClaimFacts:
+    """`facts` of a device that proves the claim secret of its enrollment."""
+    enrollment, request = facts.enrollment, facts.request
+    if enrollment is None or enrollment.claim_verifier is None:
+        return facts
+    binding = bytes(CHANNEL_BINDING_BYTES)
+    proof = claim_proof(enrollment.claim_verifier, request.fingerprint, binding)
+    return msgspec.structs.replace(
+        facts, request=msgspec.structs.replace(request, claim_proof=proof, channel_binding=binding)
+    )
+
+
+def _judged(
+    facts: ClaimFacts, now: datetime, *, assumed: Mapping[Reason, str] = MappingProxyType({})
+) -> Explanation:
+    proving = _proving(facts)
+    if proving is not facts:
+        assumed = {**assumed, Reason.CLAIM_PROOF_REQUIRED: _PROOF_NOT_GIVEN}
+    decision = decide(proving, now)
     granted = decision.outcome if isinstance(decision.outcome, Granted) else None
     return Explanation(
         fingerprint=facts.request.fingerprint,
@@ -222,11 +251,11 @@ def _judged(facts: ClaimFacts, now: datetime, *, assumed: frozenset[Reason]) -> 
     )
 
 
-def _explained(check: Check, assumed: frozenset[Reason]) -> ExplainedCheck:
+def _explained(check: Check, assumed: Mapping[Reason, str]) -> ExplainedCheck:
     if not check.passed:
         result, detail = CheckResult.FAILED, check.detail
     elif check.reason in assumed:
-        result, detail = CheckResult.ASSUMED, "the device's certificate was not given"
+        result, detail = CheckResult.ASSUMED, assumed[check.reason]
     else:
         result, detail = CheckResult.PASSED, check.detail
     return ExplainedCheck(reason=check.reason, result=result, detail=detail)

@@ -19,6 +19,7 @@ from ftc_core.device.registration import OperationFailed
 from ftc_core.device.retry import Reaction, after_bootstrap, backoff_s
 from ftc_core.device.runner import RegisteredDevice
 from ftc_core.device.trace import Tracer
+from ftc_core.dtls.alert import Alert, alert_name
 from ftc_core.errors import CATALOGUE, FtcError, Reason
 from ftc_core.limits import COAP_BLOCK_SIZE
 from ftc_core.lwm2m import content
@@ -208,9 +209,12 @@ async def _bootstrap(powered: PoweredDevice) -> LwM2MCredentials:
 def _reason_of(text: str) -> Reason:
     """The reason behind a refusal's text, so that the advice fits; a device has the text alone.
 
-    Before the colon, since a failed handshake is followed by its alert.
+    Before the colon, since a failed handshake is followed by its alert, one of which is for a cause of its
+    own.
     """
-    text = text.partition(":")[0]
+    text, _, alert = text.partition(": ")
+    if alert == alert_name(Alert.CERTIFICATE_REVOKED):
+        return Reason.DEVICE_BLOCKED
     return next((reason for reason, spec in CATALOGUE.items() if spec.text == text), Reason.DEVICE_REFUSED)
 
 

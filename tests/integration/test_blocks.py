@@ -17,6 +17,7 @@ from ftc_core.device.client import BootstrapFailed
 from ftc_core.device.registration import OperationDone, OperationFailed
 from ftc_core.domain.device import DeviceState
 from ftc_core.domain.identity import format_enrollment_id
+from ftc_core.errors import FtcError, Reason
 from ftc_grpc._gen.ftc.v1.account_pb2 import ApiKey
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import CreateApiKeyRequest
 from ftc_grpc._gen.ftc.v1.block_pb2 import (
@@ -27,11 +28,13 @@ from ftc_grpc._gen.ftc.v1.block_pb2 import (
     UnblockDeviceRequest,
     UnblockTrustedCertificateRequest,
 )
-from ftc_grpc._gen.ftc.v1.device_service_pb2 import GetDeviceRequest
+from ftc_grpc._gen.ftc.v1.device_service_pb2 import GetDeviceRequest, ListDevicesRequest
+from ftc_grpc._gen.ftc.v1.explain_pb2 import ExplainClaimRequest
 from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2 import (
     GetTrustedCertificateRequest,
     ListTrustedCertificatesRequest,
 )
+from ftc_grpc._gen.ftc.v1.watch_pb2 import DeviceEvent, WatchDevicesRequest
 from ftc_grpc.client import ApiClient
 from tests.certificates import Manufacturer
 from tests.instance import Instance, Tenant, make_data_directory, running_instance
@@ -201,6 +204,85 @@ async def test_a_ca_that_an_account_blocks_is_good_in_the_next_one(
 
     assert await refusal(mine) == "4.03 Issuing certificate blocked"
     assert (await theirs.claimed()).device_id
+
+
+async def test_the_owners_watch_tells_of_blocks_by_either_party(
+    instance: Instance, tenant: Tenant, factory: Manufacturer, owner: ApiClient
+) -> None:
+    thing, outcome = await claimed_thing(tenant, factory)
+    start = owner.call(owner.devices.ListDevices, ListDevicesRequest()).revision + 1
+    block(instance.api, thing)
+    block(owner, thing)
+    unblock(owner, thing)
+
+    told: list[str] = []
+    watching = owner.stream(owner.devices.WatchDevices, WatchDevicesRequest(start_revision=start))
+    for response in watching:
+        kinds = [DeviceEvent.Kind.Name(event.kind) for event in response.events]
+        told += [kind for kind in kinds if kind != "BOOTSTRAPPED"]
+        if len(told) == 3:
+            break
+    assert told == ["BLOCKED", "BLOCKED", "UNBLOCKED"]
+    assert outcome.device_id
+
+
+def test_a_block_that_is_only_judged_blocks_nothing(
+    instance: Instance, tenant: Tenant, factory: Manufacturer
+) -> None:
+    thing = enrolled_thing(tenant, factory)
+    request = BlockDeviceRequest(enrollment_identity=identity(thing), validate_only=True)
+    assert instance.api.call(instance.api.devices.BlockDevice, request).kind == Block.DEVICE
+    assert asyncio.run(thing.claimed()).device_id
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "field"),
+    [
+        ({}, Reason.FIELD_REQUIRED, "name"),
+        ({"name": "accounts/x"}, Reason.RESOURCE_NAME_INVALID, "name"),
+        ({"enrollment_identity": "B-00"}, Reason.ENROLLMENT_ID_VERSION_UNSUPPORTED, "enrollment_identity"),
+        (
+            {"name": "x", "enrollment_identity": "A-00"},
+            Reason.FIELD_INVALID,
+            "enrollment_identity",
+        ),
+        (
+            {"enrollment_identity": "A-" + ":".join(["00"] * 32), "note": "x" * 501},
+            Reason.FIELD_INVALID,
+            "note",
+        ),
+    ],
+)
+def test_a_block_of_nothing_is_refused_and_named(
+    instance: Instance, fields: dict[str, str], reason: Reason, field: str
+) -> None:
+    with pytest.raises(FtcError) as refused:
+        instance.api.call(instance.api.devices.BlockDevice, BlockDeviceRequest(**fields))  # type: ignore[arg-type]
+    assert (refused.value.reason, refused.value.field) == (reason, field)
+
+
+def test_a_fingerprint_that_is_none_is_refused(instance: Instance) -> None:
+    request = BlockTrustedCertificateRequest(certificate_fingerprint="abc")
+    with pytest.raises(FtcError) as refused:
+        instance.api.call(instance.api.trusted_certificates.BlockTrustedCertificate, request)
+    assert (refused.value.reason, refused.value.field) == (Reason.FIELD_INVALID, "certificate_fingerprint")
+
+
+def test_a_blocked_ca_keeps_nobody_from_an_explanation_by_another(
+    instance: Instance, tenant: Tenant, factory: Manufacturer, owner: ApiClient
+) -> None:
+    """By its identity alone a device might be of either CA."""
+    tenant.trust(Manufacturer(f"Second factory {uuid4()}"))
+    thing = enrolled_thing(tenant, factory)
+    listed = owner.call(owner.trusted_certificates.ListTrustedCertificates, ListTrustedCertificatesRequest())
+    for number, certificate in enumerate(listed.trusted_certificates, start=1):
+        request = BlockTrustedCertificateRequest(name=certificate.name)
+        owner.call(owner.trusted_certificates.BlockTrustedCertificate, request)
+        question = ExplainClaimRequest(
+            parent=tenant.name, enrollment_identity=identity(thing), endpoint_name=thing.endpoint_name
+        )
+        answer = owner.call(owner.device_enrollments.ExplainClaim, question)
+        assert answer.granted is (number == 1)
 
 
 async def test_a_released_device_takes_no_block_of_its_owner_along(

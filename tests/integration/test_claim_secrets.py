@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from datetime import timedelta
@@ -192,6 +193,14 @@ def test_a_proof_is_good_over_its_own_association_alone(made: Made) -> None:
     assert dotted(granted) == "2.04"
 
 
+def test_an_explanation_takes_the_proof_for_granted_and_says_so(made: Made) -> None:
+    made.enroll(made.buyer, made.secret)
+    done = ftc(made, "explain", made.identity, "--endpoint", made.bundle.endpoint_name, "--json")
+    assert done.returncode == 0, done.stderr
+    checks = {check["reason"]: check["result"] for check in json.loads(done.stdout)["checks"]}
+    assert (checks["CLAIM_TOO_EARLY"], checks["CLAIM_PROOF_REQUIRED"]) == ("PASSED", "ASSUMED")
+
+
 # --- `ftc` ---------------------------------------------------------------------------------------------
 
 
@@ -237,13 +246,12 @@ def ftc(made: Made, *arguments: str) -> subprocess.CompletedProcess[str]:
             *arguments,
             "--account",
             made.buyer.id,
-            "--endpoint",
-            "{}:{}".format(*made.buyer.instance.address("grpc")),
             "--api-key-file",
             str(directory.operator_key),
             "--ca",
             str(directory.server_ca_file),
         ],
+        env={**os.environ, "FTC_ENDPOINT": "{}:{}".format(*made.buyer.instance.address("grpc"))},
         capture_output=True,
         text=True,
         timeout=30,
