@@ -40,6 +40,14 @@ $(READY): pyproject.toml constraints.txt setup.py tools/protos.py $(PROTOS)
 test: $(READY) ## Run the default suite on all cores (ARGS="-k name" narrows it)
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
+.PHONY: proof
+proof: $(READY) ## Judge what concurrent clients of a real instance see of ownership (SECONDS=120 SEED=7)
+	$(BIN)/python -m tests.proof --seconds $(or $(SECONDS),120) $(if $(SEED),--seed $(SEED))
+
+.PHONY: soak
+soak: $(READY) ## The same for eight hours, or as long as you like (SECONDS=600 SEED=7)
+	$(BIN)/python -m tests.proof --seconds $(or $(SECONDS),28800) $(if $(SEED),--seed $(SEED))
+
 .PHONY: interop
 interop: $(READY) ## Run clients that we did not write against a real server
 	@VENV=$(VENV) tests/interop/install-peers
