@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from OpenSSL import SSL
 
@@ -72,6 +73,14 @@ def plaintext_messages(pair: Pair) -> list[int]:
     return [one[13] for one in records if one[0] == 22 and one[3:5] == b"\x00\x00"]
 
 
+def same_certificate(one: VerifiedPath, other: VerifiedPath) -> bool:
+    """Whether both are the same verified path, each over an association of its own."""
+    assert one.channel_binding != other.channel_binding
+    return msgspec.structs.replace(one, channel_binding=b"") == msgspec.structs.replace(
+        other, channel_binding=b""
+    )
+
+
 def is_resumed(pair: Pair) -> bool:
     """Whether both ends say so, and the wire, too."""
     assert pair.completed
@@ -108,7 +117,7 @@ def test_a_device_that_comes_back_makes_an_abbreviated_handshake(manufacturer: M
 def test_a_resumed_session_has_the_verified_path_of_its_certificate(manufacturer: Manufacturer) -> None:
     device = Device(manufacturer.device("dev-1"), manufacturer)
     full, resumed = device.connect().server_handshake(), device.connect().server_handshake()
-    assert full.path == resumed.path
+    assert same_certificate(full.path, resumed.path)
     assert full.path.issuing_cas
     assert full.cipher == resumed.cipher
 
@@ -188,7 +197,7 @@ def test_a_chain_is_judged_with_the_intermediates_that_it_was_presented_with(len
     device = Device(authorities[-1].device("dev-1"), authorities[0])
     full, resumed = device.connect(), device.connect()
     assert is_resumed(resumed)
-    assert full.server_handshake().path == resumed.server_handshake().path
+    assert same_certificate(full.server_handshake().path, resumed.server_handshake().path)
     assert resumed.server_handshake().path.chain_length == length
 
 
