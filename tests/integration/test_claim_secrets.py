@@ -268,7 +268,7 @@ def ftc(made: Made, *arguments: str) -> subprocess.CompletedProcess[str]:
         ({"claim_secret": "A" * 32}, "device_enrollment.claim_secret"),
         ({"claim_not_before": stamp(60)}, "device_enrollment.claim_not_before"),
         (
-            {"claim_secret": OTHER_SECRET, "claim_not_before": stamp(60), "expires_at": stamp(50)},
+            {"claim_secret": OTHER_SECRET, "claim_not_before": stamp(7_200), "expires_at": stamp(3_600)},
             "device_enrollment.claim_not_before",
         ),
     ],
