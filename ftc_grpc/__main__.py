@@ -11,7 +11,7 @@ from ftc_core.application.context import ApplicationContext
 from ftc_core.application.policy import Policy
 from ftc_core.application.watch import compact_events
 from ftc_core.credentials.data_directory import DataDirectory
-from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
+from ftc_core.endpoint.child import ChildSpec, Ready, Stop, end_without_store, run_child
 from ftc_core.errors import FtcError
 from ftc_core.limits import COMMIT_PACE_S, EVENTS_COMPACTION_INTERVAL_S, KEY_USE_INTERVAL_S
 from ftc_core.listen import ANY_HOST, ListenAddress
@@ -37,7 +37,7 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
     settings = spec.settings
     directory = DataDirectory.open(settings.data_dir)
     identity = directory.server_identity("grpc")
-    store = open_store(settings.store_url)
+    store = open_store(settings.store_url, on_lost=end_without_store)
     commit = GroupCommit(
         store, max_batch=settings.commit_batch, pace_s=COMMIT_PACE_S, observer=observe_commit
     )

@@ -18,7 +18,7 @@ from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.credentials.issuer import CredentialIssuer
 from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.bootstrap_driver import BootstrapDriver
-from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
+from ftc_core.endpoint.child import ChildSpec, Ready, Stop, end_without_store, run_child
 from ftc_core.endpoint.server import open_endpoint
 from ftc_core.endpoint.telemetry import bootstrap_telemetry
 from ftc_core.endpoint.udp import Origin
@@ -39,7 +39,7 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
     directory = DataDirectory.open(settings.data_dir)
     loop = asyncio.get_running_loop()
     with (
-        closing(open_store(settings.store_url)) as store,
+        closing(open_store(settings.store_url, on_lost=end_without_store)) as store,
         closing(
             GroupCommit(
                 store,

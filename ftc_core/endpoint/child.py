@@ -15,16 +15,19 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import IO
+from typing import IO, NoReturn
 
 import msgspec
+import structlog
 import uvloop
 
 from ftc_core.errors import FtcError, Reason
 from ftc_core.observability.logging import configure_logging
 from ftc_core.settings import Settings
 
-__all__ = ["ChildSpec", "Failed", "Ready", "run_child"]
+__all__ = ["ChildSpec", "Failed", "Ready", "end_without_store", "run_child"]
+
+_log = structlog.get_logger(__name__)
 
 
 _GC_THRESHOLD = 50_000
@@ -103,6 +106,16 @@ def run_child(serve: Callable[[ChildSpec, Callable[[Ready], None], Stop], Awaita
         _say(output, Failed(error.reason.value, error.message))
         return 1
     return 0
+
+
+def end_without_store(error: FtcError) -> NoReturn:
+    """End the process at once, with EX_TEMPFAIL (sysexits.h): its successor opens the store anew.
+
+    There is nothing to drain: without the store, no session can be brought to its end.
+    """
+    _log.critical("store lost, ending to open it anew", reason=error.reason, **error.metadata)
+    sys.stderr.flush()
+    os._exit(os.EX_TEMPFAIL)
 
 
 def _say(output: IO[str], message: Ready | Failed) -> None:

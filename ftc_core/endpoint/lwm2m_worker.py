@@ -13,7 +13,7 @@ from ftc_core.application.registration import RegistrationService
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.dtls.trust import VerifiedPath, fixed_anchors
-from ftc_core.endpoint.child import ChildSpec, Ready, Stop, run_child
+from ftc_core.endpoint.child import ChildSpec, Ready, Stop, end_without_store, run_child
 from ftc_core.endpoint.registration_driver import RegistrationDriver
 from ftc_core.endpoint.server import open_endpoint
 from ftc_core.endpoint.telemetry import registration_telemetry
@@ -36,7 +36,7 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
     directory = DataDirectory.open(settings.data_dir)
     loop = asyncio.get_running_loop()
     with (
-        closing(open_store(settings.store_url)) as store,
+        closing(open_store(settings.store_url, on_lost=end_without_store)) as store,
         closing(GroupCommit(store, max_batch=settings.commit_batch, observer=observe_commit)) as group,
     ):
         commit = AsyncCommit(group, loop).submit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ftc_core.errors import FtcError, Reason
@@ -15,12 +16,19 @@ __all__ = ["open_meter", "open_store"]
 _LMDB = "lmdb://"
 
 
-def open_store(url: str, *, create: bool = False, read_only: bool = False) -> Store:
+def open_store(
+    url: str,
+    *,
+    create: bool = False,
+    read_only: bool = False,
+    on_lost: Callable[[FtcError], None] | None = None,
+) -> Store:
     """The store at `url`: `lmdb:///absolute/path`, taken literally (no percent-encoding).
 
+    `on_lost` is told, on any thread, if the store can be used no more until it is opened anew.
     Raises FtcError SETTING_INVALID if no engine takes the URL, and what the engine's own opening raises.
     """
-    return open_lmdb(_lmdb_path(url), create=create, read_only=read_only)
+    return open_lmdb(_lmdb_path(url), create=create, read_only=read_only, on_lost=on_lost)
 
 
 def open_meter(url: str) -> StoreMeter:

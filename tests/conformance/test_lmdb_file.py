@@ -235,7 +235,8 @@ def test_a_store_whose_meta_page_could_not_be_written_is_unavailable_until_it_is
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "store"
-    store = open_lmdb(path, create=True)
+    told: list[FtcError] = []
+    store = open_lmdb(path, create=True, on_lost=told.append)
     scene = Scene(store)
     account = scene.account()
     command = CreateAccount(msgspec.structs.replace(account, id=scene.new_id()))
@@ -247,6 +248,7 @@ def test_a_store_whose_meta_page_could_not_be_written_is_unavailable_until_it_is
 
     assert lost.reason is Reason.INTERNAL_3
     assert [refusal.reason for refusal in after] == [Reason.INTERNAL_1] * 2
+    assert told == after, "whoever opened it is told at each attempt, and not of the commit that was lost"
     store = open_lmdb(path)
     Scene(store).run(command)
     with store.view() as view:

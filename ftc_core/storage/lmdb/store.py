@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import assert_never
 
@@ -80,24 +80,37 @@ _log = structlog.get_logger(__name__)
 
 
 def open_lmdb(
-    path: Path, *, create: bool = False, read_only: bool = False, map_bytes: int = STORE_MAP_BYTES
+    path: Path,
+    *,
+    create: bool = False,
+    read_only: bool = False,
+    map_bytes: int = STORE_MAP_BYTES,
+    on_lost: Callable[[FtcError], None] | None = None,
 ) -> LmdbStore:
     """The store in the directory `path`; with `create`, it is made if it is not there.
 
     Several processes may have it open at once, each of them once; open it after a fork, never before.
-    `map_bytes` is the address space reserved: the most that the file can grow to. Raises FtcError
+    `map_bytes` is the address space reserved: the most that the file can grow to. `on_lost` is told, on
+    whichever thread meets it, that LMDB has given the environment up: it can be neither read nor written any
+    more, while a process that opens the file anew goes on after the last commit. Raises FtcError
     DATA_DIRECTORY_MISSING, _IN_USE (by this very process), _INCOMPATIBLE, or INTERNAL_1/2/5.
     """
     environment, tables = open_environment(path, create=create, read_only=read_only, map_bytes=map_bytes)
-    return LmdbStore(environment, tables)
+    return LmdbStore(environment, tables, on_lost)
 
 
 class LmdbStore:
     """The port's `Store` over one LMDB environment."""
 
-    def __init__(self, environment: lmdb.Environment, tables: Tables) -> None:
+    def __init__(
+        self,
+        environment: lmdb.Environment,
+        tables: Tables,
+        on_lost: Callable[[FtcError], None] | None = None,
+    ) -> None:
         self._environment = environment
         self._tables = tables
+        self._on_lost = on_lost
         self._writing = threading.Lock()
         self._readers_checked = time.monotonic()
 
@@ -108,7 +121,7 @@ class LmdbStore:
         except lmdb.MapResizedError:
             return self._view_of_grown_map()
         except lmdb.Error as error:
-            raise translate(error) from error
+            raise self._refusal(error) from error
 
     def write(self, submissions: Sequence[Submission]) -> list[Outcome | FtcError]:
         """As the port says."""
@@ -117,7 +130,7 @@ class LmdbStore:
             try:
                 txn = self._begin_write()
             except lmdb.Error as error:
-                raise translate(error) from error
+                raise self._refusal(error) from error
             try:
                 writer = Writer(self._environment, txn, self._tables)
                 answers = [_attempt(writer, submission) for submission in submissions]
@@ -145,6 +158,13 @@ class LmdbStore:
         except lmdb.MapResizedError:
             self._environment.set_mapsize(0)
             return self._environment.begin(write=True)
+
+    def _refusal(self, error: lmdb.Error) -> FtcError:
+        """Why nothing could be begun."""
+        refusal = translate(error)
+        if isinstance(error, lmdb.PanicError) and self._on_lost is not None:
+            self._on_lost(refusal)
+        return refusal
 
     def _view_of_grown_map(self) -> LmdbView:
         """Another process opened the file with a larger map and grew past ours: adopt its size."""
