@@ -150,8 +150,8 @@ class View(TransferView, BlockView, Protocol):
     ) -> list[TrustAnchor]:
         """ACTIVE BOOTSTRAP CAs of any account with one of the DER `subjects` or one of the `fingerprints`.
 
-        Each CA once, however many accounts hold it; those named by fingerprint first; at most
-        TRUST_CANDIDATES_MAX.
+        Each CA once, however many accounts hold it; those named by fingerprint first, then the longest
+        trusted, so that nobody's later look-alikes crowd out another's CA; at most TRUST_CANDIDATES_MAX.
         """
         ...
 

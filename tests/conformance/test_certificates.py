@@ -21,7 +21,7 @@ from ftc_core.storage.port import (
     DeleteTrustedCertificate,
     UpdateTrustedCertificate,
 )
-from tests.conformance.scene import CA, HOUR, NOW, OTHER_CA, Scene, reasons
+from tests.conformance.scene import CA, HOUR, NOW, OTHER_CA, Scene, fingerprint, reasons
 
 SUBJECT = b"subject"
 
@@ -108,6 +108,31 @@ def test_look_alikes_cannot_crowd_out_the_ca_named_by_fingerprint(scene: Scene) 
 
 INACTIVE = TrustedCertificateChanges(status=CertificateStatus.INACTIVE)
 ACTIVE = TrustedCertificateChanges(status=CertificateStatus.ACTIVE)
+
+
+def test_later_look_alikes_do_not_crowd_out_a_ca(scene: Scene) -> None:
+    account, attacker = scene.account(), scene.account()
+    first = scene.certificate(account, ca=b"\xff" * 32, subject=SUBJECT)
+    for number in range(TRUST_CANDIDATES_MAX + 5):
+        scene.certificate(attacker, ca=fingerprint(number), subject=SUBJECT)
+    scene.certificate(attacker, ca=first.fingerprint, subject=SUBJECT)
+
+    with scene.store.view() as view:
+        anchors = [anchor.fingerprint for anchor in view.find_trust_anchors([SUBJECT], [])]
+    assert anchors[0] == first.fingerprint
+    assert anchors[1:] == [fingerprint(number) for number in range(TRUST_CANDIDATES_MAX - 1)]
+
+
+def test_ca_that_nobody_trusts_any_more_leaves_no_trace_in_the_index(scene: Scene) -> None:
+    held = [scene.certificate(scene.account(), ca=CA, subject=SUBJECT) for _ in range(2)]
+    for certificate in held:
+        scene.run(DeleteTrustedCertificate(certificate.account_id, certificate.id))
+    later = scene.certificate(scene.account(), ca=OTHER_CA, subject=SUBJECT)
+    scene.certificate(scene.account(), ca=CA, subject=SUBJECT)
+
+    with scene.store.view() as view:
+        anchors = [anchor.fingerprint for anchor in view.find_trust_anchors([SUBJECT], [])]
+    assert anchors == [later.fingerprint, CA]
 
 
 def is_anchor(scene: Scene) -> bool:

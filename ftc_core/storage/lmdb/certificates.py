@@ -10,7 +10,13 @@ from ftc_core.domain.certificate import CertificateService, CertificateStatus, T
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.preconditions import check_revision
-from ftc_core.storage.lmdb.tables import certificate_key, fingerprint_key, pack_id
+from ftc_core.storage.lmdb.tables import (
+    NUMBER_BYTES,
+    certificate_key,
+    fingerprint_key,
+    number_key,
+    pack_id,
+)
 from ftc_core.storage.lmdb.writer import Writer
 from ftc_core.storage.port import (
     Created,
@@ -98,20 +104,24 @@ def _unindex(writer: Writer, certificate: TrustedCertificate) -> None:
 
 
 def _add_anchor(writer: Writer, certificate: TrustedCertificate) -> None:
-    tables = writer.tables
-    writer.increment(tables.trust_anchors, certificate.fingerprint, certificate.certificate_der)
-    writer.put(tables.trust_anchors_by_subject, _subject_key(certificate))
+    """CAs of one subject stand in the order in which they came to be trusted: see `find_trust_anchors`."""
+    tables, since = writer.tables, number_key(writer.revision)
+    if writer.get(tables.trust_anchors, certificate.fingerprint) is None:
+        writer.put(tables.trust_anchors_by_subject, _subject_key(certificate, since))
+    writer.increment(tables.trust_anchors, certificate.fingerprint, since + certificate.certificate_der)
 
 
 def _remove_anchor(writer: Writer, certificate: TrustedCertificate) -> None:
     """The last account that trusts a CA takes it out of the index."""
     tables = writer.tables
+    stored = writer.get(tables.trust_anchors, certificate.fingerprint) or b""
     if not writer.decrement(tables.trust_anchors, certificate.fingerprint):
-        writer.delete(tables.trust_anchors_by_subject, _subject_key(certificate))
+        since = stored[NUMBER_BYTES : 2 * NUMBER_BYTES]
+        writer.delete(tables.trust_anchors_by_subject, _subject_key(certificate, since))
 
 
-def _subject_key(certificate: TrustedCertificate) -> bytes:
-    return hashlib.sha256(certificate.subject_der).digest() + certificate.fingerprint
+def _subject_key(certificate: TrustedCertificate, since: bytes) -> bytes:
+    return hashlib.sha256(certificate.subject_der).digest() + since + certificate.fingerprint
 
 
 def _inactive_key(certificate: TrustedCertificate) -> bytes:

@@ -12,8 +12,8 @@ otherwise; `–` is an empty value.
 | api_keys_by_account | account, key ID | – |
 | certificates | account, certificate | record |
 | certificates_by_fingerprint | account, fingerprint, service (1 byte) | certificate |
-| trust_anchors | fingerprint | number of certificates that hold it, then the CA in DER |
-| trust_anchors_by_subject | SHA-256 of the DER subject, fingerprint | – |
+| trust_anchors | fingerprint | number of certificates that hold it, revision since when, the CA in DER |
+| trust_anchors_by_subject | SHA-256 of the DER subject, revision as above, fingerprint | – |
 | inactive_cas | SHA-256 of the DER subject, account, certificate | – (INACTIVE ones of devices only) |
 | enrollments | fingerprint | record |
 | enrollments_by_account | account, enrollment | fingerprint |

@@ -121,19 +121,20 @@ class LmdbView(LmdbBlockReads):
             stored = self._txn.get(fingerprint, None, self._tables.trust_anchors)
             if stored is not None:
                 found[fingerprint] = TrustAnchor(
-                    fingerprint=fingerprint, certificate_der=stored[NUMBER_BYTES:]
+                    fingerprint=fingerprint, certificate_der=stored[2 * NUMBER_BYTES :]
                 )
                 if len(found) == TRUST_CANDIDATES_MAX:
                     break
         return list(found.values())
 
     def _anchor_candidates(self, subjects: Sequence[bytes], fingerprints: Sequence[bytes]) -> Iterator[bytes]:
-        # Fingerprints first: they name the very CA, and look-alikes with its subject must not crowd it out.
+        # Fingerprints first: they name the very CA. Then those of the subject, the longest trusted first:
+        # look-alikes that somebody uploads later must not crowd out a CA whose devices are in the field.
         yield from (fingerprint for fingerprint in fingerprints if len(fingerprint) == FINGERPRINT_BYTES)
         for subject in subjects:
             prefix = hashlib.sha256(subject).digest()
             for key, _ in rows_under(self._txn, self._tables.trust_anchors_by_subject, prefix):
-                yield key[len(prefix) :]
+                yield key[len(prefix) + NUMBER_BYTES :]
 
     def find_inactive_holders(self, subjects: Sequence[bytes], *, limit: int) -> list[str]:
         accounts = (
