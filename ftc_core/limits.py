@@ -54,6 +54,23 @@ ASSOCIATIONS_MAX = 20_000
 """Associations held by one worker: about 1.8 GB at 90 KiB each."""
 RECEIVE_BATCH = 64
 """Datagrams drained per wake-up before timers get their turn."""
+TURN_BUDGET_S = 0.008
+"""Seconds after which a wake-up that has more to do lets others have their turn."""
+APPROACHING_MAX = 4_096
+"""Peers of one worker that wait for their handshake or are in it: 600 a second for half of their patience,
+and room for others; a KiB each while they wait."""
+HELLO_PATIENCE_S = 8.0
+"""Seconds of silence after which a device that waits for its handshake is taken to have given up; half of it
+is how long the others in front of it may take. DTLS clients go on for 30 s and more."""
+HELLO_STALE_S = 1.0
+"""Seconds after which an unread ClientHello without a cookie is not answered: it is sent again by then
+(RFC 6347 §4.2.4.1)."""
+HELLO_FOLLOWERS_MAX = 4
+"""Datagrams kept behind a ClientHello that waits: one in fragments of 256 bytes has no more."""
+NETWORKS_KNOWN_MAX = 20_000
+"""Networks (/24, /56) whose fleet one process remembers: 6 MB at 300 bytes each."""
+ADMISSION_PAUSE_MAX_S = 0.1
+"""Seconds after which a handshake is begun although peers that are let in keep the process busy."""
 
 # --- CoAP (RFC 7252 §4.8; times in seconds) ----------------------------------------------------------
 COAP_BLOCK_SIZE = 1_024

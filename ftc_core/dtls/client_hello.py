@@ -1,4 +1,8 @@
-"""The one thing that we read of a ClientHello's body: the record size that a small device asks for.
+"""The two things that we read of a ClientHello's body: its cookie, and the record size that a small device
+asks for.
+
+The cookie is read to tell, before OpenSSL gets to work, whose ClientHello is worth it; whether it is good is
+then OpenSSL's to ask (`cookie`).
 
 OpenSSL grants the maximum_fragment_length extension (RFC 6066 §4) by itself, refuses from then on to send
 more in one record, and has no way (from Python) to say what it granted. It grants whatever legal value is
@@ -7,7 +11,7 @@ asked for, so what is asked for is what holds. The input is a peer's: any bytes 
 
 from __future__ import annotations
 
-__all__ = ["LEAST_RECORD_BYTES", "asked_record_limit"]
+__all__ = ["LEAST_RECORD_BYTES", "asked_record_limit", "cookie_of"]
 
 LEAST_RECORD_BYTES = 512
 """The smallest that can be asked for; taken for a ClientHello of which only a fragment is known."""
@@ -32,6 +36,15 @@ def asked_record_limit(client_hello: bytes) -> int | None:
         return _limit(client_hello)
     except _Truncated:
         return LEAST_RECORD_BYTES
+
+
+def cookie_of(client_hello: bytes) -> bytes:
+    """The cookie in a ClientHello (RFC 6347 §4.2.1), b"" if there is none. `client_hello` as above."""
+    try:
+        _, at = _vector(client_hello, _MESSAGE_HEADER_BYTES + _VERSION_AND_RANDOM_BYTES, 1)  # session_id
+        return _vector(client_hello, at, 1)[0]
+    except _Truncated:
+        return b""
 
 
 def _limit(client_hello: bytes) -> int | None:

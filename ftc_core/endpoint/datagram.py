@@ -1,9 +1,14 @@
 """The datagram endpoint: sockets in, peers in the middle, sockets out; one thread, no tasks, no awaits.
 
-Reads until drained (bounded), hands each datagram to its peer or to the cookie gate, and sends the replies
-of the whole wake-up afterwards. Nothing is kept for an address that has not proven itself with a cookie
-(RFC 6347 §4.2.1). A new ClientHello from the address of a live association goes through the gate beside it
-and replaces it only once proven (RFC 6347 §4.2.8).
+Each wake-up reads until the socket is drained, bounded in datagrams and in time. What belongs to a peer is
+served as it is read, and the replies of the whole wake-up are sent afterwards. ClientHellos come after that
+(`doorway`), and a handshake begins only when nothing is left to read for the peers that are already in: a
+session that is half done is worth more than a new one, and its device has less patience left. So however many
+come, those that are let in are served as quickly as if nobody else were there.
+
+Nothing is kept for an address that has not proven itself with a cookie (RFC 6347 §4.2.1). A new ClientHello
+from the address of a live association goes through the gate beside it and replaces it only once proven
+(RFC 6347 §4.2.8).
 """
 
 from __future__ import annotations
@@ -17,15 +22,17 @@ from time import monotonic
 
 import structlog
 
-from ftc_core.dtls.association import Association
-from ftc_core.dtls.cookie import CookieGate, Proven, Rejected, Reply
+from ftc_core.dtls.association import Association, CloseCause
+from ftc_core.dtls.cookie import CookieGate
 from ftc_core.dtls.record import is_client_hello
 from ftc_core.dtls.resumption import PresentedChains
 from ftc_core.dtls.trust import PathVerifier
+from ftc_core.endpoint.admission import Admission, Place
+from ftc_core.endpoint.doorway import Doorway, Entrant, PeerKey
 from ftc_core.endpoint.peer import CoapFactory, Peer, SessionFactory
-from ftc_core.endpoint.udp import Datagram, Origin, UdpSocket
+from ftc_core.endpoint.udp import Datagram, UdpSocket
 from ftc_core.errors import Reason
-from ftc_core.limits import ASSOCIATIONS_MAX, RECEIVE_BATCH
+from ftc_core.limits import ADMISSION_PAUSE_MAX_S, ASSOCIATIONS_MAX, RECEIVE_BATCH, TURN_BUDGET_S
 from ftc_core.observability.counts import EndpointCounts
 
 __all__ = ["DatagramEndpoint"]
@@ -51,16 +58,18 @@ class DatagramEndpoint:
         counts: EndpointCounts | None = None,
     ) -> None:
         self._sockets = sockets
-        self._gate = gate
         self._verify_path = verify_path
         self._chains = PresentedChains()
         self._new_coap = new_coap
         self._new_session = new_session
-        self._max_associations = max_associations
         self._counts = counts or EndpointCounts()
-        self._peers: dict[tuple[int, Origin], Peer] = {}
+        admission: Admission[PeerKey] = Admission(self._counts.shed, max_associations=max_associations)
+        self._doorway = Doorway(gate, admission, self._counts)
+        self._admitting: asyncio.Handle | None = None
+        self._admitted_at = 0.0
+        self._peers: dict[PeerKey, Peer] = {}
         # (deadline, number, peer's key): no reference to the peer, so a closed one's memory goes at once.
-        self._timers: list[tuple[float, int, tuple[int, Origin]]] = []
+        self._timers: list[tuple[float, int, PeerKey]] = []
         self._timer_numbers = itertools.count()
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
         self._loop = asyncio.get_running_loop()
@@ -75,6 +84,7 @@ class DatagramEndpoint:
     async def drain(self, grace_s: float) -> None:
         """Admit nobody new, let live sessions finish for `grace_s` seconds, then close the rest."""
         self._draining = True
+        self._doorway.close()
         self._note_if_empty()
         if grace_s > 0:
             with contextlib.suppress(TimeoutError):
@@ -93,6 +103,8 @@ class DatagramEndpoint:
             sock.close()
         if self._timer is not None:
             self._timer[1].cancel()
+        if self._admitting is not None:
+            self._admitting.cancel()
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -101,66 +113,112 @@ class DatagramEndpoint:
 
     def _readable(self, index: int) -> None:
         now = monotonic()
-        touched: dict[tuple[int, Origin], Peer] = {}
+        drained = self._read(index, now)
+        if self._doorway.waiting:
+            self._admit(now, drained=drained)
+
+    def _read(self, index: int, now: float) -> bool:
+        """Serve the peers of one socket, hear who else is there; whether nothing is left to read."""
+        until = now + TURN_BUDGET_S
+        touched: dict[PeerKey, Peer] = {}
+        strangers: list[tuple[PeerKey, Datagram]] = []
+        count, lag_s, in_time = 0, 0.0, True
         for datagram in self._sockets[index].receive(RECEIVE_BATCH):
+            count += 1
+            lag_s = max(lag_s, now - datagram.received_at)
             key = (index, datagram.origin)
             peer = self._peers.get(key)
             try:
                 if is_client_hello(datagram.payload) and (
                     peer is None or not peer.association.owns_client_hello(datagram.payload)
                 ):
-                    peer = self._at_gate(key, datagram, now)
+                    if not self._doorway.hear(key, datagram, now):
+                        strangers.append((key, datagram))
                 elif peer is not None:
                     peer.receive_datagram(datagram.payload, now)
-                # else: a record of a session that we do not have. Silence (RFC 6347 §4.1.2.7): its owner will
-                # notice by its own timers, and an answer could be used for reflection.
+                    touched[key] = peer
+                else:
+                    # A record of a session that we do not have. Silence (RFC 6347 §4.1.2.7): its owner will
+                    # notice by its own timers, and an answer could be used for reflection.
+                    self._doorway.follow(key, datagram)
             except Exception:
                 self._drop(key)
                 continue
-            if peer is not None:
-                touched[key] = peer
+            if monotonic() > until:
+                in_time = False
+                break
         for key, peer in touched.items():
             self._settle(key, peer)
+        for key, datagram in strangers:
+            for reply in self._doorway.challenge(datagram, now, known=key in self._peers):
+                self._sockets[index].send(reply, datagram.origin)
+        self._counts.lag_s = max(self._counts.lag_s, lag_s)
+        return in_time and count < RECEIVE_BATCH
 
-    def _drop(self, key: tuple[int, Origin]) -> None:
+    def _drop(self, key: PeerKey) -> None:
         """Give up a peer on which our own code failed: a bug there must not reach its neighbours."""
         _log.exception("peer dropped", peer=str(key[1]), reason=Reason.INTERNAL_10)
-        self._peers.pop(key, None)
+        if (peer := self._peers.pop(key, None)) is not None:
+            self._leave_place(peer)
         self._note_if_empty()
 
-    def _at_gate(self, key: tuple[int, Origin], datagram: Datagram, now: float) -> Peer | None:
-        """The peer that a ClientHello makes if it proves its address; else it is answered or dropped here."""
-        origin = datagram.origin
-        match self._gate.receive(datagram.payload, f"{origin.host}|{origin.port}".encode(), now):
-            case Reply(datagrams):
-                self._counts.hellos["challenged"] += 1
-                if not self._draining:
-                    for reply in datagrams:
-                        self._sockets[key[0]].send(reply, origin)
-            case Proven() as proven:
-                old = self._peers.get(key)
-                if self._draining or (old is None and len(self._peers) >= self._max_associations):
-                    self._counts.hellos["turned_away"] += 1
-                    return None
-                if old is not None:
-                    if not old.established:
-                        self._counts.handshakes["replaced", ""] += 1
-                    old.abandon(now)
-                association = Association.accept(proven, self._verify_path, now, chains=self._chains)
-                self._counts.hellos["resumed" if association.resumed else "proven"] += 1
-                peer = Peer(
-                    origin, association, self._new_coap, self._new_session, lambda p: self._wake(key, p)
-                )
-                self._peers[key] = peer
-                peer.resume(now)
-                return peer
-            case Rejected():
-                self._counts.hellos["rejected"] += 1
-        return None
+    # --- letting in ----------------------------------------------------------------------------------
+
+    def _admit(self, now: float, *, drained: bool) -> None:
+        """Begin handshakes for as long as this turn lasts: one at least if all peers are served."""
+        if drained or now - self._admitted_at > ADMISSION_PAUSE_MAX_S:
+            until = now + TURN_BUDGET_S
+            while (entrant := self._doorway.enter(now, self._place_of)) is not None:
+                self._admitted_at = now
+                self._begin(entrant, now)
+                if not drained or monotonic() > until:
+                    break
+        if self._doorway.waiting and self._admitting is None:
+            self._admitting = self._loop.call_soon(self._admit_more)
+
+    def _admit_more(self) -> None:
+        """Those who still wait: after whatever has come meanwhile for the peers that are in."""
+        self._admitting = None
+        now = monotonic()
+        drained = True
+        for index in range(len(self._sockets)):
+            drained &= self._read(index, now)
+        self._admit(now, drained=drained)
+
+    def _place_of(self, key: PeerKey) -> Place | None:
+        peer = self._peers.get(key)
+        return None if peer is None else peer.place
+
+    def _begin(self, entrant: Entrant, now: float) -> None:
+        key, proven, place, followers = entrant
+        if (old := self._peers.get(key)) is not None:
+            if not old.established:
+                self._counts.handshakes["replaced", ""] += 1
+            old.place = None
+            old.abandon(now)
+        try:
+            association = Association.accept(proven, self._verify_path, now, chains=self._chains)
+            self._counts.hellos["resumed" if association.resumed else "proven"] += 1
+            peer = Peer(key[1], association, self._new_coap, self._new_session, lambda p: self._wake(key, p))
+            peer.place = place
+            self._peers[key] = peer
+            peer.resume(now)
+            for datagram in followers:
+                peer.receive_datagram(datagram, now)
+        except Exception:
+            self._drop(key)
+            self._doorway.leave(place)
+            return
+        self._settle(key, peer)
+
+    def _leave_place(self, peer: Peer) -> None:
+        if peer.place is not None:
+            self._doorway.leave(peer.place)
+            peer.place = None
 
     # --- after an event -----------------------------------------------------------------------------
 
-    def _wake(self, key: tuple[int, Origin], peer: Peer) -> None:
+    def _wake(self, key: PeerKey, peer: Peer) -> None:
         if self._peers.get(key) is peer:
             try:
                 peer.resume(monotonic())
@@ -169,20 +227,24 @@ class DatagramEndpoint:
                 return
             self._settle(key, peer)
 
-    def _settle(self, key: tuple[int, Origin], peer: Peer) -> None:
+    def _settle(self, key: PeerKey, peer: Peer) -> None:
         """Send what the peer has to send, forget it if it has ended, re-arm its timer otherwise."""
         try:
             self._send_and_arm(key, peer)
         except Exception:
             self._drop(key)
 
-    def _send_and_arm(self, key: tuple[int, Origin], peer: Peer) -> None:
+    def _send_and_arm(self, key: PeerKey, peer: Peer) -> None:
         sock = self._sockets[key[0]]
         for payload in peer.take_datagrams():
             sock.send(payload, key[1])
+        if peer.place is not None and peer.place.shaking_hands and (peer.established or peer.closed):
+            refused = peer.closed_cause is not None and peer.closed_cause.cause is CloseCause.ALERT_SENT
+            self._doorway.handshake_ended(peer.place, issuing_ca=peer.issuing_ca, refused=refused)
         if peer.closed:
             if self._peers.get(key) is peer:
                 del self._peers[key]
+                self._leave_place(peer)
                 if (failure := peer.handshake_failure) is not None:
                     self._counts.handshakes[failure] += 1
                 self._note_if_empty()
@@ -205,8 +267,9 @@ class DatagramEndpoint:
 
     def _timers_due(self) -> None:
         self._timer = None
-        now = monotonic() + TIMER_SLACK_S
-        while self._timers and self._timers[0][0] <= now:
+        began = monotonic()
+        now = began + TIMER_SLACK_S
+        while self._timers and self._timers[0][0] <= now and monotonic() - began < TURN_BUDGET_S:
             due, number, key = heapq.heappop(self._timers)
             peer = self._peers.get(key)
             if peer is None or peer.deadline != (due, number):

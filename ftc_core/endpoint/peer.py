@@ -14,6 +14,7 @@ from ftc_core.coap.events import Event
 from ftc_core.dtls.alert import Alert, alert_name
 from ftc_core.dtls.association import ApplicationData, Association, Closed, HandshakeCompleted
 from ftc_core.dtls.trust import VerifiedPath
+from ftc_core.endpoint.admission import Place
 from ftc_core.endpoint.udp import Origin
 
 __all__ = ["CoapFactory", "Peer", "Session", "SessionFactory"]
@@ -80,6 +81,10 @@ class Peer:
         self.closed_cause: Closed | None = None
         self.deadline: tuple[float, int] | None = None
         """The newest entry that the endpoint's timer heap holds for this peer: when, and its number."""
+        self.place: Place | None = None
+        """What it takes up at the server that let it in."""
+        self.issuing_ca: bytes | None = None
+        """Fingerprint of the CA that its certificate comes from, once its handshake is complete."""
         self._new_coap = new_coap
         self._new_session = new_session
         self._wake = wake
@@ -162,6 +167,7 @@ class Peer:
                         self._coap.receive_datagram(data, now)
                 case HandshakeCompleted(path=path):
                     self._established = True
+                    self.issuing_ca = path.issuing_cas[0]
                     self._coap = self._new_coap(self.association.max_plaintext_bytes)
                     self._session = self._new_session(
                         path, self.origin, self._coap, lambda: self._wake(self), now

@@ -32,10 +32,12 @@ class Telemetry:
         self._sockets: Sequence[UdpSocket] = ()
         self._endpoint: Sized = ()
         self._associations = metrics.ASSOCIATIONS.labels(server)
+        self._lag = metrics.LAG_SECONDS.labels(server)
         self._feeds = [
             *feeds,
             CounterFeed(metrics.DATAGRAMS, self._datagrams),
             CounterFeed(metrics.CLIENT_HELLOS, lambda: _prefixed(server, self.counts.hellos)),
+            CounterFeed(metrics.SHED, lambda: _prefixed(server, self.counts.shed)),
             CounterFeed(
                 metrics.HANDSHAKES, lambda: {(server, *key): n for key, n in self.counts.handshakes.items()}
             ),
@@ -73,11 +75,13 @@ class Telemetry:
             for value in take():
                 histogram.observe(value)
         self._associations.set(len(self._endpoint))
+        self._lag.set(self.counts.take_lag())
 
     def _datagrams(self) -> Mapping[tuple[str, ...], int]:
         return {
             (self._server, "received"): sum(sock.received for sock in self._sockets),
             (self._server, "truncated"): sum(sock.truncated for sock in self._sockets),
+            (self._server, "overflowed"): sum(sock.overflowed for sock in self._sockets),
             (self._server, "sent"): sum(sock.sent for sock in self._sockets),
             (self._server, "dropped"): sum(sock.dropped_sends for sock in self._sockets),
         }

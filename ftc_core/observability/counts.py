@@ -20,6 +20,15 @@ class EndpointCounts:
     """`challenged`, `proven`, `resumed`, `rejected` or `turned_away`: see `ftc_client_hellos_total`."""
     handshakes: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """(outcome, alert's name or ""): see `ftc_handshakes_total`."""
+    shed: Counter[str] = field(default_factory=Counter)
+    """ClientHellos that were dropped in silence, by cause: see `ftc_shed_total`."""
+    lag_s: float = 0.0
+    """The longest time in seconds that a datagram had waited when it was read, since it was last taken."""
+
+    def take_lag(self) -> float:
+        """`lag_s`, which begins anew."""
+        lag_s, self.lag_s = self.lag_s, 0.0
+        return lag_s
 
 
 @dataclass(slots=True)

@@ -22,10 +22,12 @@ __all__ = [
     "CREDENTIALS",
     "DATAGRAMS",
     "HANDSHAKES",
+    "LAG_SECONDS",
     "MULTIPROCESS_VARIABLE",
     "REGISTRATIONS",
     "RPCS",
     "RPC_SECONDS",
+    "SHED",
     "UNTRUSTED_ISSUERS",
     "build_info",
     "observe_commit",
@@ -46,7 +48,8 @@ _COMMIT_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 # --- DTLS servers: `server` is bootstrap or lwm2m ----------------------------------------------------
 DATAGRAMS = Counter(
     "ftc_datagrams",
-    "UDP datagrams: received, truncated (larger than our buffer), sent, dropped (refused by the kernel).",
+    "UDP datagrams: received, truncated (larger than our buffer), overflowed (dropped by the kernel, for "
+    "nobody read them in time), sent, dropped (refused by the kernel).",
     ("server", "event"),
 )
 CLIENT_HELLOS = Counter(
@@ -60,6 +63,19 @@ HANDSHAKES = Counter(
     "DTLS handshakes of proven addresses by outcome: completed, replaced (by a new ClientHello), alert_sent, "
     "alert_received, close_notify, closed_here, handshake_timeout, handshake_too_large, unverified, failed.",
     ("server", "outcome", "alert"),
+)
+SHED = Counter(
+    "ftc_shed",
+    "ClientHellos dropped in silence, because others are served first, by cause: busy (not asked for a proof "
+    "of its address), share (its network or fleet has enough on their way), stale (waited too long), "
+    "associations (no room for another), draining (the server is about to stop).",
+    ("server", "cause"),
+)
+LAG_SECONDS = Gauge(
+    "ftc_lag_seconds",
+    "The longest time that a datagram had waited when it was read, in the last second.",
+    ("server",),
+    multiprocess_mode="livemax",
 )
 ASSOCIATIONS = Gauge(
     "ftc_associations",

@@ -507,7 +507,7 @@ async def device_silent(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> 
 # --- overload ----------------------------------------------------------------------------------------
 
 
-@cause("Overload", "silence", ("ftc_client_hellos_total", {"server": "bootstrap", "answer": "turned_away"}))
+@cause("Overload", "silence", ("ftc_shed_total", {"server": "bootstrap", "cause": "associations"}))
 async def overload(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> str:
     """A worker with room for one: the second waits unanswered until the first has gone, and then gets in."""
     monkeypatch.setitem(DatagramEndpoint.__init__.__kwdefaults__, "max_associations", 1)
