@@ -111,12 +111,6 @@ class UdpSocket:
         port: int = self._sock.getsockname()[1]
         return port
 
-    @property
-    def local_port(self) -> int:
-        """The UDP port that it is bound to."""
-        port: int = self._sock.getsockname()[1]
-        return port
-
     def close(self) -> None:
         """Close this process's handle; the supervisor keeps its own, so the kernel's group is unchanged."""
         self._sock.close()
@@ -184,15 +178,6 @@ def _reply_control(message: tuple[int, int, bytes]) -> tuple[int, int, bytes]:
         # Only a link-local address needs its interface.
         data = _IN6_PKTINFO.pack(address, interface if address[:2] == b"\xfe\x80" else 0)
     return level, kind, data
-
-
-def origin_at(remote: tuple[str, int], local: str) -> Origin:
-    """The origin of datagrams that come from the IPv4 peer `remote` to our address `local`.
-
-    For who speaks first: a socket bound to the wildcard address sends to it from `local`.
-    """
-    control = _IN_PKTINFO.pack(0, socket.inet_aton(local), bytes(4))
-    return Origin(remote, ((socket.IPPROTO_IP, _IP_PKTINFO, control),))
 
 
 def origin_at(remote: tuple[str, int], local: str) -> Origin:
