@@ -71,10 +71,20 @@ bench: $(READY) ## Measure onboardings and API calls against what no server can 
 bench-smoke: $(READY) ## Run every benchmark once, briefly, to see that it works
 	$(BIN)/python -m benchmarks.run --smoke
 
-.PHONY: power-on
-power-on: $(READY) ## Draw the README's picture: a fleet powers on at once
+.PHONY: storm
+storm: $(READY) ## Power a fleet of 2,000 on at once, and report how it went (ARGS="--devices 20000")
 	$(PIP) install --requirement benchmarks/requirements.txt
-	$(BIN)/python -m benchmarks.power_on
+	$(BIN)/ftc storm $(ARGS)
+
+.PHONY: storm-smoke
+storm-smoke: $(READY) ## The same in bad weather, small: a fifth of all round trips lost, a worker killed
+	$(BIN)/ftc storm --devices 500 --loss 10 --duplicates 5 --reordering 5 --deaths 2 \
+		--workers 2 --kill-at 30 --patience 25 --backoff 1
+
+.PHONY: storm-picture
+storm-picture: $(READY) ## Draw the README's picture: a fleet powers on at once
+	$(PIP) install --requirement benchmarks/requirements.txt
+	$(BIN)/ftc storm --calm --devices 1000 --curve even --rate 500 --picture docs/images/power-on.svg
 
 ##@ Change
 

@@ -16,7 +16,7 @@ import uvloop
 
 from benchmarks import floor
 from benchmarks.fleet import Fleet
-from benchmarks.instance import Instance, running_instance
+from ftc_storm.instance import Instance, running_instance
 
 __all__ = ["Onboarding", "run"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.api.load import Callers
-from benchmarks.instance import Instance
 from ftc_grpc._gen.ftc.v1.account_pb2 import Account, ApiKey
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import CreateAccountRequest, CreateApiKeyRequest
 from ftc_grpc.client import ApiClient
+from ftc_storm.instance import Instance
 
 __all__ = ["Administrator", "create_account"]
 

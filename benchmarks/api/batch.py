@@ -22,7 +22,6 @@ import uvloop
 
 from benchmarks.api.account import create_account
 from benchmarks.api.load import Callers
-from benchmarks.instance import running_instance
 from ftc_core.application.context import new_id, utc_now
 from ftc_core.domain.account import Account
 from ftc_core.domain.enrollment import Enrollment
@@ -36,6 +35,7 @@ from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
     BatchCreateDeviceEnrollmentsRequest,
     CreateDeviceEnrollmentRequest,
 )
+from ftc_storm.instance import running_instance
 
 __all__ = ["Round", "run"]
 

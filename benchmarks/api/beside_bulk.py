@@ -23,10 +23,10 @@ from google.longrunning.operations_pb2 import CancelOperationRequest, GetOperati
 
 from benchmarks.api.account import Administrator, create_account
 from benchmarks.fleet import Fleet
-from benchmarks.instance import Instance, running_instance
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_grpc._gen.ftc.v1.bulk_pb2 import BulkCreateDeviceEnrollmentsRequest, BulkOperationMetadata
 from ftc_grpc.client import ApiClient
+from ftc_storm.instance import Instance, running_instance
 
 __all__ = ["Round", "run"]
 

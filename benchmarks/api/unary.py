@@ -20,10 +20,10 @@ import uvloop
 from benchmarks.api.account import Administrator, create_account
 from benchmarks.api.echo import running_echo
 from benchmarks.api.load import Callers
-from benchmarks.instance import cpu_seconds, running_instance
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_grpc._gen.ftc.v1.device_enrollment_pb2 import DeviceEnrollment
 from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import CreateDeviceEnrollmentRequest
+from ftc_storm.instance import cpu_seconds, running_instance
 
 __all__ = ["Round", "run"]
 

@@ -35,10 +35,13 @@ class DeviceCertificateIssuer:
     def issue(self, endpoint_name: str) -> Identity:
         """A fresh P-256 key and its certificate. ValueError if the name has more than 64 bytes."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = (
+        return Identity(self.certify(endpoint_name, key.public_key()), key)
+
+    def certify(self, endpoint_name: str, public_key: ec.EllipticCurvePublicKey) -> x509.Certificate:
+        """A certificate for a key that stands. ValueError if the name has more than 64 bytes."""
+        return (
             self._template.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, endpoint_name)]))
-            .public_key(key.public_key())
+            .public_key(public_key)
             .serial_number(x509.random_serial_number())
             .sign(self._authority.private_key, hashes.SHA256())
         )
-        return Identity(certificate, key)
