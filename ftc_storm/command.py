@@ -50,7 +50,7 @@ _CURVES = ("at-once", "even", "poisson", "ramp", "azure")
 @click.option("--backoff", type=_POSITIVE, default=10.0, show_default=True, help="The first, seconds.")
 @click.option("--limit", type=_POSITIVE, default=150.0, show_default=True, help="Seconds for the storm.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Of bootstrap.")
-@click.option("--kill-at", type=_PERCENT, help="Kill a worker once so many % are onboarded.")
+@click.option("--kill-at", type=_PERCENT, help="Kill a worker once so many % are bootstrapped.")
 @click.option("--active", type=click.IntRange(1), help="Most associations; default: by free memory.")
 @click.option(
     "--out",

@@ -55,17 +55,25 @@ class Fleet:
     """Devices that power on as planned, and go on until they are onboarded.
 
     At most `active_max` associations are open at a time, each some 100 KB; more devices wait for their turn,
-    which counts as their latency, and is told (`Tally.held_back`).
+    which counts as their latency, and is told (`Tally.held_back`). `bootstrapped` is told the count at each
+    bootstrap that succeeds.
     """
 
     def __init__(
-        self, plan: StormPlan, devices: Sequence[StormDevice], network: LoopbackNetwork, *, active_max: int
+        self,
+        plan: StormPlan,
+        devices: Sequence[StormDevice],
+        network: LoopbackNetwork,
+        *,
+        active_max: int,
+        bootstrapped: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.tally = Tally()
         self._plan = plan
         self._devices = devices
         self._network = network
         self._active_max = active_max
+        self._bootstrapped = bootstrapped
         self._random = Random(plan.seed)  # noqa: S311 - a simulation
         self._attempts: dict[tuple[int, Origin], Attempt] = {}
         self._addresses: dict[int, DeviceAddress] = {}
@@ -142,6 +150,7 @@ class Fleet:
             self.tally.refusals[device.refusal] += 1
         elif stage is Stage.BOOTSTRAPPING:
             self.tally.bootstrapped += 1
+            self._bootstrapped(self.tally.bootstrapped)
         else:
             self.tally.onboarded += 1
         if wait is not None:

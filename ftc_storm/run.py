@@ -41,7 +41,7 @@ _LOOK_S = 0.2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What is not the fleet's: where certificates are kept, the number of bootstrap workers, and whether the
-    first of them is killed (SIGKILL) once this share (0 to 1) of the devices is onboarded.
+    first of them is killed (SIGKILL) once this share (0 to 1) of the devices is bootstrapped.
 
     `active_max` is the most associations that the simulator has open at a time; None: as many as half of the
     free memory holds.
@@ -103,16 +103,23 @@ async def _storm(
     network = LoopbackNetwork()
     watcher = Watcher(instance, set(network.local_ports()))
     try:
-        fleet = Fleet(plan, devices, network, active_max=surroundings.active_max or _affordable())
+        fleet = Fleet(
+            plan,
+            devices,
+            network,
+            active_max=surroundings.active_max or _affordable(),
+            bootstrapped=_killer(instance, surroundings.kill_at, len(devices)),
+        )
         gc.collect()
         gc.freeze()  # the fleet is not garbage: no collection need look at all of it again
-        aside = asyncio.create_task(_attend(fleet, instance, surroundings.kill_at, len(devices), look))
+        aside = asyncio.create_task(_show(fleet, look))
         watcher.start()
         began = await fleet.run()
         ended = monotonic()
         aside.cancel()
         await asyncio.to_thread(watcher.stop)
     finally:
+        gc.unfreeze()
         network.close()
     say("asking the store and the ledger")
     return make_report(
@@ -162,12 +169,20 @@ async def _settle_in(
     return [identities[device.index] for device in planned]
 
 
-async def _attend(fleet: Fleet, instance: Instance, kill_at: float | None, devices: int, look: Look) -> None:
+def _killer(instance: Instance, share: float | None, devices: int) -> Callable[[int], None]:
+    """Kills the first worker once `share` of the devices has been bootstrapped; never, if it is None."""
+    last = None if share is None else max(1, round(share * devices))
+
+    def note(bootstrapped: int) -> None:
+        if bootstrapped == last:
+            os.kill(instance.processes["bootstrap-0"], signal.SIGKILL)
+
+    return note
+
+
+async def _show(fleet: Fleet, look: Look) -> None:
     while True:
         look(fleet)
-        if kill_at is not None and fleet.tally.onboarded >= kill_at * devices:
-            os.kill(instance.processes["bootstrap-0"], signal.SIGKILL)
-            kill_at = None
         await asyncio.sleep(_LOOK_S)
 
 
