@@ -86,6 +86,11 @@ storm-picture: $(READY) ## Draw the README's picture: a fleet powers on at once
 	$(PIP) install --requirement benchmarks/requirements.txt
 	$(BIN)/ftc storm --calm --devices 1000 --curve even --rate 500 --picture docs/images/power-on.svg
 
+.PHONY: peers
+peers: $(READY) ## Measure beside other servers: libcoap and, with Java at hand, Leshan
+	@benchmarks/peers/install
+	$(BIN)/python -m benchmarks.peers.run $(ARGS)
+
 ##@ Change
 
 .PHONY: fmt

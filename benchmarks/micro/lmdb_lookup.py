@@ -37,7 +37,7 @@ from ftc_core.storage.lmdb.records import ACCOUNT, ENROLLMENT
 from ftc_core.storage.lmdb.tables import pack_id
 from ftc_core.storage.port import ClaimDevice, CreateAccount, CreateTrustedCertificate, Submission
 
-__all__ = ["run"]
+__all__ = ["build", "find", "run"]
 
 _ACCOUNT_ID = "a" * 32
 _CA = hashlib.sha256(b"CA").digest()
@@ -50,14 +50,14 @@ def run(rows: int = 1_000_000, lookups: int = 50_000, repeats: int = 5) -> dict[
     with tempfile.TemporaryDirectory(prefix="ftc-bench-") as directory:
         path = Path(directory) / "store"
         started = time.perf_counter()
-        fingerprints = _build(path, rows)
+        fingerprints = build(path, rows)
         figures = {"rows": float(rows), "build_s": time.perf_counter() - started}
         chance = random.Random(1)
         chance.shuffle(fingerprints)
         asked = fingerprints[:lookups]
         figures["raw_get_us"] = _raw(path, asked, repeats)
         store = open_lmdb(path)
-        figures["find_enrollments_us"] = _per_call(lambda: _find(store, asked), lookups, repeats)
+        figures["find_enrollments_us"] = _per_call(lambda: find(store, asked), lookups, repeats)
         requests = [_request(fingerprint) for fingerprint in asked]
         figures["claim_facts_us"] = _per_call(lambda: _facts(store, requests), lookups, repeats)
         figures["fdatasync_us"] = _fdatasync_us(Path(directory))
@@ -70,8 +70,8 @@ def run(rows: int = 1_000_000, lookups: int = 50_000, repeats: int = 5) -> dict[
     return figures
 
 
-def _build(path: Path, rows: int) -> list[bytes]:
-    """A store with `rows` enrollments of one account, in order of fingerprint; → the fingerprints."""
+def build(path: Path, rows: int) -> list[bytes]:
+    """A new store with `rows` enrollments of one account → their fingerprints, sorted."""
     now = datetime.now(UTC)
     store = open_lmdb(path, create=True)
     account = Account(id=_ACCOUNT_ID, display_name="Bench", created_at=now, updated_at=now)
@@ -137,7 +137,8 @@ def _raw(path: Path, fingerprints: Sequence[bytes], repeats: int) -> float:
         environment.close()
 
 
-def _find(store: LmdbStore, fingerprints: Sequence[bytes]) -> None:
+def find(store: LmdbStore, fingerprints: Sequence[bytes]) -> None:
+    """Look each enrollment up, in a view of its own."""
     for fingerprint in fingerprints:
         with store.view() as view:
             [enrollment] = view.find_enrollments((fingerprint,))

@@ -1,0 +1,1 @@
+"""The server beside others, under the same load in the same run."""
