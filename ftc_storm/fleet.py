@@ -17,7 +17,6 @@ from typing import Any
 
 from ftc_core.device.opening import server_address
 from ftc_core.endpoint.udp import Origin
-from ftc_core.limits import RECEIVE_BATCH
 from ftc_storm.device import Attempt, Stage, StormDevice
 from ftc_storm.network import DeviceAddress, LoopbackNetwork
 from ftc_storm.plan import StormPlan
@@ -26,8 +25,12 @@ from ftc_storm.weather import Direction
 __all__ = ["Fleet", "Tally"]
 
 _TIMER_SLACK_S = 0.002
-_AT_A_TIME = 32
+_AT_A_TIME = 64
 """Things of the agenda done per wake-up; a new attempt among them costs 0.2 ms."""
+_DATAGRAMS_AT_A_TIME = 8
+"""Read of each socket per wake-up: together four times as many. When the simulator falls behind, devices that
+are on their way come first, lest they time out through its fault; others are powered on late, and their wait
+counts."""
 
 
 class Tally:
@@ -44,6 +47,8 @@ class Tally:
         """Attempts that waited because as many were open as there may be."""
         self.lateness_s = 0.0
         """The most by which the simulator was behind its plan at an arrival."""
+        self.lag_s = 0.0
+        """The longest time that a datagram waited until the simulator read it: its devices are that slow."""
         self.active_most = 0
         self.lost = 0
         """Datagrams, of either direction, that the weather took."""
@@ -187,8 +192,9 @@ class Fleet:
 
     def _readable(self, index: int) -> None:
         now = monotonic()
-        for datagram in self._network.sockets[index].receive(RECEIVE_BATCH):
+        for datagram in self._network.sockets[index].receive(_DATAGRAMS_AT_A_TIME):
             key = (index, datagram.origin)
+            self.tally.lag_s = max(self.tally.lag_s, now - datagram.received_at)
             attempt = self._attempts.get(key)
             if attempt is None:
                 continue  # for an association that has ended

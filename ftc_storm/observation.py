@@ -64,7 +64,8 @@ class ServerCounters(msgspec.Struct, frozen=True):
 
 class Sample(msgspec.Struct, frozen=True):
     """One look: seconds since the storm began; bytes that wait in the bootstrap sockets, and datagrams that
-    the kernel had to drop there and at the fleet's own sockets; associations by server."""
+    the kernel had to drop there and at the fleet's own sockets; by server its associations, and the longest
+    time (s) for which a datagram had waited to be read."""
 
     at_s: float
     processes: dict[str, ProcessSample]
@@ -72,6 +73,7 @@ class Sample(msgspec.Struct, frozen=True):
     dropped: int
     dropped_here: int
     associations: dict[str, float]
+    lag_s: dict[str, float]
 
 
 _COUNTED = {
@@ -82,23 +84,24 @@ _COUNTED = {
     "ftc_claims_total": ("kind",),
     "ftc_datagrams_total": ("server", "event"),
     "ftc_process_restarts_total": ("process",),
+    "ftc_shed_total": ("server", "cause"),
 }
-_ASSOCIATIONS = "ftc_associations"
+_GAUGES = ("ftc_associations", "ftc_lag_seconds")
 
 
-def scrape(url: str) -> tuple[ServerCounters, dict[str, float]]:
-    """The counters, and the associations by server. Raises OSError if nobody answers."""
+def scrape(url: str) -> tuple[ServerCounters, list[dict[str, float]]]:
+    """The counters; associations, and lag in seconds, by server. Raises OSError if nobody answers."""
     with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - our own instance
         text = answer.read().decode()
     values: dict[str, dict[str, float]] = defaultdict(dict)
-    associations: dict[str, float] = {}
+    gauges: dict[str, dict[str, float]] = {name: {} for name in _GAUGES}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if (names := _COUNTED.get(sample.name)) is not None:
                 values[sample.name][" ".join(sample.labels[name] for name in names)] = sample.value
-            elif sample.name == _ASSOCIATIONS:
-                associations[sample.labels["server"]] = sample.value
-    return ServerCounters(dict(values)), associations
+            elif sample.name in gauges:
+                gauges[sample.name][sample.labels["server"]] = sample.value
+    return ServerCounters(dict(values)), list(gauges.values())
 
 
 def _sockets(ports: set[int]) -> tuple[int, int]:
@@ -154,9 +157,9 @@ class Watcher:
             self._look()
 
     def _look(self) -> None:
-        associations: dict[str, float] = {}
+        associations, lag_s = dict[str, float](), dict[str, float]()
         with contextlib.suppress(OSError):  # too busy to answer: the next look will
-            self._counters, associations = scrape(self._instance.metrics_url)
+            self._counters, (associations, lag_s) = scrape(self._instance.metrics_url)
         processes = self._instance.processes_now()
         queued, dropped = _sockets(self._bootstrap_ports)
         cpu = self._cpu_by_process(processes)
@@ -171,6 +174,7 @@ class Watcher:
                 dropped=dropped - self._drops[0],
                 dropped_here=_sockets(self._local_ports)[1] - self._drops[1],
                 associations=associations,
+                lag_s=lag_s,
             )
         )
 

@@ -30,7 +30,7 @@ def draw_plots(report: Report) -> dict[str, str]:
         "Queue and associations": _queue,
         "CPU": _cpu,
         "Memory": _memory,
-        "Handshakes and refusals": _verdicts,
+        "Handshakes, refusals, ClientHellos shed": _verdicts,
     }
     drawn = {}
     with mpl.rc_context(_STYLE):
@@ -156,6 +156,7 @@ def _verdicts(axes: Any, report: Report) -> None:
         "… wasted": server.handshakes_wasted,
         "… begun, not completed": server.handshakes_abandoned,
         **{f"refused: {reason}": count for reason, count in server.refusals.items()},
+        **{f"shed: {cause}": count for cause, count in server.shed.items()},
     }
     names = list(bars)[::-1]
     drawn = axes.barh(names, [bars[name] for name in names], color=_BLUE)

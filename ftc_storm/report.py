@@ -63,6 +63,10 @@ class ServerSide(msgspec.Struct, frozen=True, kw_only=True):
     """Of proven devices, begun and never completed: their public-key work was for nothing, too."""
     refusals: dict[str, int]
     """By reason of the catalogue, or by alert."""
+    shed: dict[str, int]
+    """ClientHellos that the bootstrap servers dropped in silence, by cause (docs/metrics.md)."""
+    lag_most_s: float
+    """The longest time for which a datagram waited until a bootstrap server read it."""
     restarts: int
     counters: dict[str, dict[str, float]]
 
@@ -168,6 +172,7 @@ def make_report(
             "associations_most": tally.active_most,
             "held_back": tally.held_back,
             "lateness_most_s": tally.lateness_s,
+            "lag_most_s": tally.lag_s,
         },
         failures_seen=dict(tally.refusals.most_common()),
         server=_server_side(samples, counters, len(onboarded)),
@@ -238,6 +243,12 @@ def _server_side(samples: Sequence[Sample], counters: ServerCounters, onboarded:
         handshakes_wasted=max(0, int(completed - answered)),
         handshakes_abandoned=int(abandoned),
         refusals=refusals,
+        shed={
+            labels.partition(" ")[2]: int(count)
+            for labels, count in counters.values.get("ftc_shed_total", {}).items()
+            if labels.startswith("bootstrap ")
+        },
+        lag_most_s=max(sample.lag_s.get("bootstrap", 0.0) for sample in samples),
         restarts=int(sum(counters.values.get("ftc_process_restarts_total", {}).values())),
         counters=counters.values,
     )

@@ -15,10 +15,8 @@ def headline(report: Report) -> str:
     """The outcome in one line."""
     audit = report.audit
     if audit.passed:
-        return (
-            f"every one of {audit.welcome:,} devices onboarded, none twice, none lost;"
-            f" none of {audit.unwelcome:,} others let in"
-        )
+        others = f"; none of {audit.unwelcome:,} others let in" if audit.unwelcome else ""
+        return f"every one of {audit.welcome:,} devices onboarded, none twice, none lost{others}"
     return (
         f"{audit.onboarded:,} of {audit.welcome:,} devices onboarded: {audit.lost:,} lost,"
         f" {audit.twice:,} twice, {audit.let_in:,} of {audit.unwelcome:,} others let in,"
@@ -31,7 +29,7 @@ def rows(report: Report) -> Iterator[tuple[str, str]]:
     server, fleet = report.server, report.fleet
     kinds = ", ".join(f"{count.devices:,} {kind}" for kind, count in report.kinds.items())
     yield "devices", kinds
-    yield "powered on within", _arrived_within(report)
+    yield "planned arrivals within", _arrived_within(report)
     if report.last_onboarded_s is not None:
         yield "last onboarded after", f"{report.last_onboarded_s:.1f} s"
     yield "goodput", f"{report.goodput_per_s:,.0f}/s, {report.goodput_best_per_s:,}/s in the best second"
@@ -54,16 +52,18 @@ def rows(report: Report) -> Iterator[tuple[str, str]]:
         yield "memory per session", f"{server.memory_per_session_kib:.0f} KiB"
     yield (
         "queue",
-        f"{server.queued_most_bytes / 1024:,.0f} KiB at most, {server.datagrams_dropped:,} datagrams dropped",
+        f"{server.queued_most_bytes / 1024:,.0f} KiB at most, waiting up to {server.lag_most_s:.2f} s,"
+        f" {server.datagrams_dropped:,} datagrams dropped",
     )
+    yield "shed", ", ".join(f"{n:,} {cause}" for cause, n in server.shed.items()) or "none"
     yield "refusals", ", ".join(f"{n:,} {reason}" for reason, n in server.refusals.items()) or "none"
     seen = ", ".join(f"{n:,} {what}" for what, n in report.failures_seen.items())
     yield "failed attempts, as devices saw them", seen or "none"
     yield (
         "the simulator",
         f"{fleet['associations_most']:,.0f} associations at once, {fleet['held_back']:,.0f} held back,"
-        f" {fleet['lateness_most_s']:.2f} s late at most,"
-        f" {fleet['datagrams_dropped_at_fleet']:,.0f} datagrams dropped",
+        f" powered on {fleet['lateness_most_s']:.2f} s late at most, read datagrams after"
+        f" {fleet['lag_most_s']:.2f} s at most, {fleet['datagrams_dropped_at_fleet']:,.0f} of them dropped",
     )
 
 

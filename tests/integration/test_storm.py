@@ -48,6 +48,7 @@ def test_every_welcome_device_is_onboarded_once_and_every_other_one_refused(tmp_
         weather=Weather(loss=0.005, duplication=0.1, reordering=0.1, delay_s=0.005, jitter_s=0.005),
         deaths=0.2,
         reboot_s=0.3,
+        rebindings=0.2,
         patience_s=6.0,
         backoff_first_s=0.5,
         limit_s=90.0,
@@ -64,6 +65,7 @@ def test_every_welcome_device_is_onboarded_once_and_every_other_one_refused(tmp_
     }
     assert all(report.kinds[kind].refused == 6 for kind in ("unknown", "wrong-ca", "blocked"))
     assert report.fleet["deaths"] > 0
+    assert report.fleet["rebindings"] > 0
     assert report.fleet["datagrams_lost_by_weather"] > 0
     assert report.server.refusals.keys() >= {
         "ENROLLMENT_NOT_FOUND",
