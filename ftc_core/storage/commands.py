@@ -34,6 +34,7 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
     ExpireBulkJobs,
 )
+from ftc_core.storage.denial_commands import DenialsRecorded, ForgetDenials, RecordDenials
 from ftc_core.storage.transfer_commands import (
     AcceptTransfer,
     CancelTransfer,
@@ -301,6 +302,8 @@ Command = (
     | ForgetTransfers
     | PlaceBlock
     | LiftBlock
+    | RecordDenials
+    | ForgetDenials
 )
 
 
@@ -338,7 +341,17 @@ class Swept(msgspec.Struct, frozen=True, tag=True):
     more: bool
 
 
-Outcome = Created | Claimed | Done | Swept | BulkWritten | BulkSwept | TransferWritten | BlockWritten
+Outcome = (
+    Created
+    | Claimed
+    | Done
+    | Swept
+    | BulkWritten
+    | BulkSwept
+    | TransferWritten
+    | BlockWritten
+    | DenialsRecorded
+)
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):
