@@ -25,7 +25,7 @@ from ftc_core.errors import FtcError, Reason
 from ftc_core.observability.logging import configure_logging
 from ftc_core.settings import Settings
 
-__all__ = ["ChildSpec", "Failed", "Ready", "end_without_store", "run_child"]
+__all__ = ["ChildSpec", "Failed", "Ready", "calm_collector", "end_without_store", "run_child"]
 
 _log = structlog.get_logger(__name__)
 
@@ -96,16 +96,23 @@ def run_child(serve: Callable[[ChildSpec, Callable[[Ready], None], Stop], Awaita
         stop = Stop(asyncio.get_running_loop())
         await serve(spec, lambda ready: _say(output, ready), stop)
 
-    # What is loaded by now lives as long as the process, and what a session makes dies with it by reference
-    # counting: the collector need only look for the odd cycle.
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
+    calm_collector()
     try:
         uvloop.run(main())
     except FtcError as error:
         _say(output, Failed(error.reason.value, error.message))
         return 1
     return 0
+
+
+def calm_collector() -> None:
+    """Tell the garbage collector what it need not look at, and to look seldom.
+
+    What is loaded by now lives as long as the process, and what a session makes dies with it by reference
+    counting: the collector need only look for the odd cycle.
+    """
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def end_without_store(error: FtcError) -> NoReturn:
