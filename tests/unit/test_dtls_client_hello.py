@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftc_core.dtls.client_hello import LEAST_RECORD_BYTES, asked_record_limit
+from ftc_core.dtls.client_hello import LEAST_RECORD_BYTES, asked_record_limit, cookie_of
 from ftc_core.dtls.record import client_hello_message
 from tests.certificates import Manufacturer
 from tests.dtls_pair import Pair, client_for, device_verifier
@@ -57,3 +57,16 @@ def test_a_client_hello_that_is_cut_off_may_have_asked_for_the_least() -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_raise(garbage: bytes) -> None:
     assert asked_record_limit(hello()[:12] + garbage) in (None, 512, 1_024, 2_048, 4_096)
+
+
+def test_cookie_is_found_behind_the_session_id(manufacturer: Manufacturer) -> None:
+    (openssl,) = Pair(client_for(manufacturer.device("x")), device_verifier()).client.datagrams_to_send()
+
+    assert cookie_of(client_hello_message(openssl)) == b""
+    assert cookie_of(hello()) == bytes(16)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_have_a_cookie_or_none(junk: bytes) -> None:
+    assert cookie_of(junk) in junk
+    assert cookie_of(hello()[:58] + junk) in hello()[:58] + junk

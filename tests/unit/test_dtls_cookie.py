@@ -186,3 +186,21 @@ def test_a_proven_client_hello_with_a_broken_body_fails_alone(
 def test_a_short_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="31 bytes, 32 needed"):
         CookieGate(standard_server_context(), SECRET[:31])
+
+
+def test_a_look_recognises_what_the_gate_lets_through_and_nothing_else(client: Association) -> None:
+    at = gate()
+    unproven = first_hello(client)
+    outcome = at.receive(unproven, ADDRESS, NOW)
+    assert isinstance(outcome, Reply)
+    for datagram in outcome.datagrams:
+        client.receive_datagram(datagram, NOW)
+    proven = first_hello(client)
+
+    assert at.recognises(proven, ADDRESS, NOW)
+    assert at.recognises(proven, ADDRESS, NOW + COOKIE_EPOCH_S), "in the next tick, too"
+    assert not at.recognises(proven, ADDRESS, NOW + 2 * COOKIE_EPOCH_S)
+    assert not at.recognises(proven, b"192.0.2.9|1", NOW)
+    assert not at.recognises(unproven, ADDRESS, NOW)
+    assert not at.recognises(b"\x16\xfe\xff" + bytes(60), ADDRESS, NOW)
+    assert isinstance(at.receive(proven, ADDRESS, NOW), Proven), "it changed nothing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from time import monotonic, sleep
 
 import pytest
 
@@ -237,3 +238,30 @@ def test_routers_may_cut_what_we_send(host: str, level: int, option: int) -> Non
     with sock:
         UdpSocket(sock)
         assert sock.getsockopt(level, option) == 0
+
+
+def test_kernel_says_when_a_datagram_came_however_late_it_is_read() -> None:
+    with group("127.0.0.1", 0, 1) as (sock,), client(("127.0.0.1", port_of(sock))) as peer:
+        server = UdpSocket(sock)
+        before = monotonic()
+        peer.send(b"early")
+        after = monotonic()
+        sleep(0.1)
+
+        received = read_one(server)
+
+    assert before - 0.01 <= received.received_at <= after + 0.01
+
+
+def test_datagrams_that_nobody_read_in_time_are_counted_also_after_the_end() -> None:
+    with group("127.0.0.1", 0, 1) as (sock,), client(("127.0.0.1", port_of(sock))) as peer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        server = UdpSocket(sock)
+        for _ in range(100):
+            peer.send(bytes(1_000))
+        overflowed = server.overflowed
+
+        assert overflowed + len(list(server.receive(100))) == 100
+        assert overflowed > 0
+        server.close()
+        assert server.overflowed == overflowed

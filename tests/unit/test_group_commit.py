@@ -370,3 +370,26 @@ def test_a_loop_that_is_gone_does_not_stop_the_writer(store: GatedStore) -> None
     assert answers.empty()
     with store.engine.view() as view:
         assert view.get_account(f"{1:032x}") is not None, "nobody heard of it, but it took effect"
+
+
+async def test_outcomes_of_a_large_commit_leave_room_for_others_between_them(store: GatedStore) -> None:
+    commit = start(store)
+    on_loop = AsyncCommit(commit, asyncio.get_running_loop())
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    def answered(_: object) -> None:
+        time.sleep(0.003)
+        seen.append("answer")
+        if seen.count("answer") == 1:
+            asyncio.get_running_loop().call_soon(seen.append, "other")
+        if seen.count("answer") == 10:
+            done.set()
+
+    with store.busy(commit):
+        for number in range(10):
+            on_loop.submit(account(number), answered)
+    await done.wait()
+
+    assert seen.index("other") < len(seen) - 1, "it need not wait for all ten"
+    await asyncio.to_thread(commit.close)
