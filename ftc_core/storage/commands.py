@@ -34,7 +34,6 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
     ExpireBulkJobs,
 )
-from ftc_core.storage.denial_commands import DenialsRecorded, ForgetDenials, RecordDenials
 from ftc_core.storage.transfer_commands import (
     AcceptTransfer,
     CancelTransfer,
@@ -302,8 +301,6 @@ Command = (
     | ForgetTransfers
     | PlaceBlock
     | LiftBlock
-    | RecordDenials
-    | ForgetDenials
 )
 
 
@@ -341,17 +338,7 @@ class Swept(msgspec.Struct, frozen=True, tag=True):
     more: bool
 
 
-Outcome = (
-    Created
-    | Claimed
-    | Done
-    | Swept
-    | BulkWritten
-    | BulkSwept
-    | TransferWritten
-    | BlockWritten
-    | DenialsRecorded
-)
+Outcome = Created | Claimed | Done | Swept | BulkWritten | BulkSwept | TransferWritten | BlockWritten
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):

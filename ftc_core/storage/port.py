@@ -58,7 +58,6 @@ from ftc_core.storage.commands import (
     UpdateRegistration,
     UpdateTrustedCertificate,
 )
-from ftc_core.storage.denial_view import DenialView
 from ftc_core.storage.transfer_view import TransferView
 
 __all__ = [
@@ -96,7 +95,7 @@ __all__ = [
 ]
 
 
-class View(TransferView, BlockView, DenialView, Protocol):
+class View(TransferView, BlockView, Protocol):
     """A consistent snapshot. Microseconds per call; not to be held across an await.
 
     Lists raise FtcError PAGE_TOKEN_INVALID if `after` is not an ID.

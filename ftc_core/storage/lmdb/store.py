@@ -21,7 +21,6 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
     ExpireBulkJobs,
 )
-from ftc_core.storage.denial_commands import ForgetDenials, RecordDenials
 from ftc_core.storage.lmdb import (
     accounts,
     api_keys,
@@ -29,7 +28,6 @@ from ftc_core.storage.lmdb import (
     bulk,
     certificates,
     claims,
-    denials,
     enrollments,
     events,
     idempotency,
@@ -283,9 +281,5 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return blocks.place_block(writer, command)
         case LiftBlock():
             return blocks.lift_block(writer, command)
-        case RecordDenials():
-            return denials.record_denials(writer, command)
-        case ForgetDenials():
-            return denials.forget_denials(writer, command)
         case _:
             assert_never(command)

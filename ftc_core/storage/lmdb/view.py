@@ -23,8 +23,8 @@ from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.limits import TRUST_CANDIDATES_MAX
 from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.block_reads import LmdbBlockReads
 from ftc_core.storage.lmdb.counts import Counts, split_account
-from ftc_core.storage.lmdb.denial_reads import LmdbDenialReads
 from ftc_core.storage.lmdb.faults import corrupt, translate
 from ftc_core.storage.lmdb.records import Codec
 from ftc_core.storage.lmdb.scan import rows_under, rows_up
@@ -45,7 +45,7 @@ __all__ = ["LmdbView"]
 T = TypeVar("T")
 
 
-class LmdbView(LmdbDenialReads):
+class LmdbView(LmdbBlockReads):
     """The port's `View` over one transaction.
 
     As a context manager it ends the transaction, and turns LMDB's errors into FtcError INTERNAL_1 or _5.
