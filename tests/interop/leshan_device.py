@@ -1,4 +1,4 @@
-"""A device on Eclipse Leshan, a LwM2M client in Java: built by `install-peers` from `leshan/`."""
+"""A device in Java, on Eclipse Leshan or on java-coap: built by `install-peers` from `leshan/`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.interop.fleet import Device
 from tests.interop.instance import Instance
 
-__all__ = ["LESHAN_1", "LESHAN_2", "LeshanDevice", "Release", "powered"]
+__all__ = ["JAVA_COAP", "LESHAN_1", "LESHAN_2", "LeshanDevice", "Release", "powered"]
 
 _PROJECT = Path(__file__).parent / "leshan"
 _EVENT_SECONDS = 20.0
@@ -27,7 +27,7 @@ _STOP_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Release:
-    """A Leshan release as a device is built on it.
+    """A library, or a release of it, as a device is built on it.
 
     `pins_server` says that it knows a server by the server's own certificate, not by a CA.
     """
@@ -44,6 +44,7 @@ class Release:
 
 LESHAN_1 = Release("lwm2m-1.0", "device.Lwm2m10Device", pins_server=True)
 LESHAN_2 = Release("lwm2m-1.1", "device.Lwm2m11Device", pins_server=False)
+JAVA_COAP = Release("java-coap", "device.JavaCoapDevice", pins_server=False)
 
 
 @dataclass
