@@ -69,7 +69,7 @@ def test_one_process_opens_a_store_once(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize(("key", "value"), [(b"format", b"2"), (b"engine", b"1.0")])
+@pytest.mark.parametrize(("key", "value"), [(b"format", b"0"), (b"engine", b"1.0")])
 def test_another_format_is_refused(tmp_path: Path, key: bytes, value: bytes) -> None:
     open_lmdb(tmp_path, create=True).close()
     overwrite(tmp_path, b"meta", key, value)

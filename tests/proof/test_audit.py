@@ -121,7 +121,9 @@ def chain(*steps: tuple[LedgerKind, str, str, str | None]) -> list[LedgerEntry]:
                 device_id=device,
                 at=NOW,
                 revision=revision,
+                salts=bytes(ledger.SALTS_BYTES),
                 from_account_id=former,
+                transfer_id=None if former is None else "t",
             )
         )
     return entries

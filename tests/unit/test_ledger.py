@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ftc_core.domain.ledger import GENESIS_HASH, LedgerEntry, LedgerKind, append, first_broken
+from ftc_core.domain.ledger import GENESIS_HASH, SALTS_BYTES, LedgerEntry, LedgerKind, append, first_broken
 
 AT = datetime(2026, 11, 23, 12, 0, 0, 1, tzinfo=UTC)
 FINGERPRINT = hashlib.sha256(b"device").digest()
@@ -27,6 +27,7 @@ def chain(length: int, fingerprint: bytes = FINGERPRINT) -> list[LedgerEntry]:
                 device_id="d" * 32,
                 at=AT + timedelta(seconds=number),
                 revision=10 + number,
+                salts=bytes(range(number, number + SALTS_BYTES)),
             )
         )
     return entries
@@ -46,11 +47,57 @@ def test_each_entry_holds_the_hash_of_the_one_before() -> None:
 
 def test_the_hash_is_that_of_the_documented_content() -> None:
     """Computed apart from the module: the file format of exported ledgers hangs on it."""
-    [entry] = chain(1)
-    content = msgspec.msgpack.encode(
-        [FINGERPRINT, 1, "CLAIMED", "a" * 32, "d" * 32, AT, 10, None, None, bytes(32)]
+    [claimed] = chain(1)
+    moved = append(
+        claimed,
+        fingerprint=FINGERPRINT,
+        kind=LedgerKind.TRANSFERRED,
+        account_id="b" * 32,
+        device_id="d" * 32,
+        at=AT,
+        revision=11,
+        salts=bytes(range(100, 164)),
+        from_account_id="a" * 32,
+        transfer_id="f" * 32,
     )
-    assert entry.hash == hashlib.sha256(b"ftc-ledger-v1\x00" + content).digest()
+
+    def sha256(context: bytes, *parts: bytes) -> bytes:
+        return hashlib.sha256(context + b"\x00" + b"".join(parts)).digest()
+
+    def commitment(field: bytes, first_salt_byte: int, value: bytes) -> bytes:
+        salt = bytes(range(first_salt_byte, first_salt_byte + 16))
+        return sha256(b"ftc-ledger-commitment-v2", field, b"\x00", salt, value)
+
+    for entry, content, place in (
+        (
+            claimed,
+            [
+                "CLAIMED",
+                AT,
+                10,
+                commitment(b"account_id", 0, b"a" * 32),
+                commitment(b"device_id", 16, b"d" * 32),
+                None,
+                None,
+            ],
+            b"\x00" * 7 + b"\x01" + bytes(32),
+        ),
+        (
+            moved,
+            [
+                "TRANSFERRED",
+                AT,
+                11,
+                commitment(b"account_id", 100, b"b" * 32),
+                commitment(b"device_id", 116, b"d" * 32),
+                commitment(b"from_account_id", 132, b"a" * 32),
+                commitment(b"transfer_id", 148, b"f" * 32),
+            ],
+            b"\x00" * 7 + b"\x02" + claimed.hash,
+        ),
+    ):
+        content_hash = sha256(b"ftc-ledger-content-v2", msgspec.msgpack.encode(content))
+        assert entry.hash == sha256(b"ftc-ledger-entry-v2", FINGERPRINT, place, content_hash)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 5])
@@ -69,6 +116,9 @@ def test_an_untouched_history_is_whole(length: int) -> None:
         {"device_id": "e" * 32},
         {"at": AT + timedelta(microseconds=1, days=1)},
         {"revision": 99},
+        {"salts": bytes(SALTS_BYTES)},
+        {"from_account_id": "b" * 32},
+        {"transfer_id": "f" * 32},
         {"previous_hash": b"\x01" * 32},
         {"hash": b"\x01" * 32},
     ],
@@ -110,5 +160,6 @@ def test_an_entry_of_another_device_does_not_follow() -> None:
         device_id="d" * 32,
         at=AT,
         revision=11,
+        salts=bytes(SALTS_BYTES),
     )
     assert first_broken([first, foreign]) == 1

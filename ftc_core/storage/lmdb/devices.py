@@ -7,19 +7,18 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Final
 
-from ftc_core.domain import ledger
 from ftc_core.domain.device import Device, DeviceTime
 from ftc_core.domain.event import EventKind
 from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerKind
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.block_reads import block_key
+from ftc_core.storage.lmdb.ledger import append_entry
 from ftc_core.storage.lmdb.tables import (
     ID_BYTES,
     device_time_prefix,
     endpoint_key,
     fingerprint_key,
-    number_key,
     pack_id,
     time_key,
     time_order_key,
@@ -45,7 +44,7 @@ _TIMES: Final[tuple[tuple[Callable[[Device], datetime | None], bytes], ...]] = t
 def add_device(writer: Writer, device: Device) -> None:
     """Store a device that is new in its account. Raises FtcError RESOURCE_ALREADY_EXISTS: its ID is taken."""
     _insert(writer, device)
-    _append_ledger(writer, LedgerKind.CLAIMED, device, device.claimed_at, device.revision)
+    append_entry(writer, LedgerKind.CLAIMED, device, device.claimed_at, device.revision)
 
 
 def change_device(writer: Writer, before: Device, after: Device) -> None:
@@ -77,7 +76,7 @@ def release_device(writer: Writer, device: Device, at: datetime) -> int:
     """Take the device from its account: records, name, quota count, registration → revision of the event."""
     _remove(writer, device)
     revision = emit_device(writer, EventKind.DEVICE_RELEASED, at, device)
-    _append_ledger(writer, LedgerKind.RELEASED, device, at, revision)
+    append_entry(writer, LedgerKind.RELEASED, device, at, revision)
     return revision
 
 
@@ -85,7 +84,7 @@ def transfer_device(writer: Writer, before: Device, after: Device, transfer_id: 
     """Store `after`, of its new account, in the place of `before`."""
     _remove(writer, before)
     _insert(writer, after)
-    _append_ledger(
+    append_entry(
         writer,
         LedgerKind.TRANSFERRED,
         after,
@@ -136,31 +135,6 @@ def _remove(writer: Writer, device: Device) -> None:
     if lapses is not None:
         writer.delete(tables.registration_expiry, time_key(lapses) + key)
     writer.count(device.account_id, devices=-1)
-
-
-def _append_ledger(
-    writer: Writer,
-    kind: LedgerKind,
-    device: Device,
-    at: datetime,
-    revision: int,
-    *,
-    from_account_id: str | None = None,
-    transfer_id: str | None = None,
-) -> None:
-    entry = ledger.append(
-        writer.view.ledger_head(device.fingerprint),
-        fingerprint=device.fingerprint,
-        kind=kind,
-        account_id=device.account_id,
-        device_id=device.id,
-        at=at,
-        revision=revision,
-        from_account_id=from_account_id,
-        transfer_id=transfer_id,
-    )
-    key = entry.fingerprint + number_key(entry.sequence)
-    writer.put(writer.tables.ledger, key, records.LEDGER_ENTRY.encode(entry))
 
 
 def _key(device: Device) -> bytes:

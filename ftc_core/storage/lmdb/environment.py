@@ -15,7 +15,7 @@ from ftc_core.storage.lmdb.tables import Tables
 
 __all__ = ["FORMAT_VERSION", "open_environment"]
 
-FORMAT_VERSION: Final = b"1"
+FORMAT_VERSION: Final = b"2"
 """Of the tables and their keys; another one is refused."""
 
 _LIB_VERSION: Final = 0
