@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TypeVar, cast
 
 import grpc
 from grpc import aio
@@ -15,8 +15,11 @@ from grpc import aio
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import RPC_MESSAGE_MAX_BYTES, RPC_METADATA_MAX_BYTES
 from ftc_grpc.interceptors.wrapping import Interceptor
+from ftc_grpc.method_table import MethodTable
 
 __all__ = ["Listener", "ServerTls"]
+
+Servicer = TypeVar("Servicer")
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),  # or a second server would share the port in silence
@@ -58,13 +61,16 @@ class ServerTls:
 
 
 class Listener:
-    """A gRPC server of one port. `interceptors` see each call in their order; `server` takes the services."""
+    """A gRPC server of one port. `interceptors` take part in each call, in their order."""
 
     def __init__(self, interceptors: Sequence[Interceptor], tls: ServerTls) -> None:
         self._credentials = tls.credentials()
-        self.server = aio.server(
-            interceptors=cast("list[aio.ServerInterceptor[Any, Any]]", list(interceptors)), options=_OPTIONS
-        )
+        self._methods = MethodTable(interceptors)
+        self.server = aio.server(handlers=[self._methods], options=_OPTIONS)
+
+    def add(self, add_to_server: Callable[[Servicer, aio.Server], None], servicer: Servicer) -> None:
+        """Serve the methods of `servicer`; `add_to_server` is what was generated for its service."""
+        add_to_server(servicer, cast("aio.Server", self._methods))  # it asks no more of a server
 
     def bind(self, address: str) -> int:
         """Take `address` (host:port, port 0 for any), to be served from `server.start` on; gives the port.

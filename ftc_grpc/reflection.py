@@ -8,20 +8,20 @@ for Python knows services only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pool import Default, DescriptorPool
-from grpc import aio
 from grpc_reflection.v1alpha import reflection
 
-__all__ = ["add_reflection"]
+__all__ = ["reflection_servicer"]
 
 
-def add_reflection(services: Sequence[str], server: aio.Server) -> None:
-    """Have `server` describe these services (full names)."""
+def reflection_servicer(services: Sequence[str]) -> Any:
+    """What describes these services (full names)."""
     pool = cast(DescriptorPool, _MethodFindingPool())  # it is asked for what this one has, no more
-    reflection.enable_server_reflection(services, server, pool)
+    aio: Any = reflection.aio  # type: ignore[attr-defined] # not in its stubs
+    return aio.ReflectionServicer(services, pool=pool)
 
 
 class _MethodFindingPool:

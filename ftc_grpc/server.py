@@ -10,7 +10,7 @@ from typing import NoReturn
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from ftc_core.application.bulk import BulkJobs
 from ftc_core.application.bulk_input import BulkInputs
@@ -42,7 +42,7 @@ from ftc_grpc.listener import Listener, ServerTls
 from ftc_grpc.mutual_tls import MutualTls
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.periodic import repeat_forever
-from ftc_grpc.reflection import add_reflection
+from ftc_grpc.reflection import reflection_servicer
 from ftc_grpc.running_calls import RunningCalls
 from ftc_grpc.services.accounts import AccountService
 from ftc_grpc.services.channelz import ChannelzService
@@ -172,17 +172,21 @@ class ApiServer:
         devices = DeviceService(context, paginator, watcher)
         transfers = DeviceTransferService(context, paginator)
         operations = OperationsService(self._bulk, paginator)
-        for server in (listener.server for listener in self._listeners):
-            account_service_pb2_grpc.add_AccountServiceServicer_to_server(accounts, server)
-            trusted_certificate_service_pb2_grpc.add_TrustedCertificateServiceServicer_to_server(
-                certificates, server
+        reflection = reflection_servicer([service.full_name for service in (*_API, *_STANDARD)])
+        for listener in self._listeners:
+            listener.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, accounts)
+            listener.add(
+                trusted_certificate_service_pb2_grpc.add_TrustedCertificateServiceServicer_to_server,
+                certificates,
             )
-            device_enrollment_service_pb2_grpc.add_DeviceEnrollmentServiceServicer_to_server(
-                enrollments, server
+            listener.add(
+                device_enrollment_service_pb2_grpc.add_DeviceEnrollmentServiceServicer_to_server, enrollments
             )
-            device_service_pb2_grpc.add_DeviceServiceServicer_to_server(devices, server)
-            device_transfer_service_pb2_grpc.add_DeviceTransferServiceServicer_to_server(transfers, server)
-            operations_pb2_grpc.add_OperationsServicer_to_server(operations, server)
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-            channelz_pb2_grpc.add_ChannelzServicer_to_server(ChannelzService(), server)
-            add_reflection([service.full_name for service in (*_API, *_STANDARD)], server)
+            listener.add(device_service_pb2_grpc.add_DeviceServiceServicer_to_server, devices)
+            listener.add(
+                device_transfer_service_pb2_grpc.add_DeviceTransferServiceServicer_to_server, transfers
+            )
+            listener.add(operations_pb2_grpc.add_OperationsServicer_to_server, operations)
+            listener.add(health_pb2_grpc.add_HealthServicer_to_server, self._health)
+            listener.add(channelz_pb2_grpc.add_ChannelzServicer_to_server, ChannelzService())
+            listener.add(reflection_pb2_grpc.add_ServerReflectionServicer_to_server, reflection)

@@ -83,7 +83,7 @@ def format_api_key(key_id: str, secret: str) -> str:
     return f"ftc_{key_id}_{secret}"
 
 
-async def authenticate(context: ApplicationContext, presented: str) -> Principal:
+def authenticate(context: ApplicationContext, presented: str) -> Principal:
     """The bearer of `presented`.
 
     Raises FtcError CREDENTIALS_INVALID for a key that is malformed, unknown, wrong or expired, with one text
@@ -102,7 +102,7 @@ async def authenticate(context: ApplicationContext, presented: str) -> Principal
     return Principal(key.account_id, key.role, key.id)
 
 
-async def identify(
+def identify(
     context: ApplicationContext, identities: Mapping[str, ClientIdentity], uris: Iterable[str]
 ) -> Principal:
     """The bearer of a verified client certificate with `uris`; `identities` is the table, by URI.

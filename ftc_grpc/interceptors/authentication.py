@@ -10,7 +10,7 @@ from ftc_core.application.key_use import KeyUses
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc.authorization import REQUIRED_ROLE, authorize
 from ftc_grpc.caller import set_caller
-from ftc_grpc.interceptors.wrapping import Continuation, Handler, Interceptor, refusing
+from ftc_grpc.interceptors.wrapping import Interceptor
 
 __all__ = ["AuthenticationInterceptor", "has_authorization"]
 
@@ -21,28 +21,21 @@ _SCHEME = "bearer"
 class AuthenticationInterceptor(Interceptor):
     """Demands `authorization: Bearer ftc_…` (RFC 6750 §2.1) and the role that the method needs.
 
-    Methods without a row in the table are open ones, since the server starts with no others, or unknown ones,
-    to which gRPC answers UNIMPLEMENTED.
+    Methods without a row in the table are open ones, since the server starts with no others.
     """
 
     def __init__(self, context: ApplicationContext, key_uses: KeyUses) -> None:
         self._context = context
         self._key_uses = key_uses
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
+    def admit(self, call: grpc.HandlerCallDetails) -> None:
         """See the class. Refuses with CREDENTIALS_MISSING, CREDENTIALS_INVALID or PERMISSION_DENIED."""
-        method = handler_call_details.method
+        method = call.method
         if method in REQUIRED_ROLE:
-            try:
-                caller = await authenticate(self._context, _bearer_token(handler_call_details))
-                self._key_uses.note(caller.key_id, self._context.now())
-                set_caller(caller)
-                authorize(caller, method)
-            except Exception as error:
-                return refusing(error)
-        return await continuation(handler_call_details)
+            caller = authenticate(self._context, _bearer_token(call))
+            self._key_uses.note(caller.key_id, self._context.now())
+            set_caller(caller)
+            authorize(caller, method)
 
 
 def has_authorization(call: grpc.HandlerCallDetails) -> bool:

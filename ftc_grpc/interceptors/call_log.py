@@ -16,13 +16,7 @@ from ftc_core.domain.account import Role
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc.authorization import OPEN_METHODS, REQUIRED_ROLE
 from ftc_grpc.caller import caller_or_none
-from ftc_grpc.interceptors.wrapping import (
-    Behaviour,
-    Context,
-    Continuation,
-    Handler,
-    WrappingInterceptor,
-)
+from ftc_grpc.interceptors.wrapping import Behaviour, Context, Interceptor
 
 __all__ = ["CallLogInterceptor", "CallObserver", "CallRecord", "log_call"]
 
@@ -73,19 +67,15 @@ def log_call(record: CallRecord) -> None:
     level("rpc", **msgspec.structs.asdict(record))
 
 
-class CallLogInterceptor(WrappingInterceptor):
+class CallLogInterceptor(Interceptor):
     """Tells each observer of each RPC once it has ended, also of those that authentication refuses."""
 
     def __init__(self, observers: Sequence[CallObserver]) -> None:
-        super().__init__()
         self._observers = tuple(observers)
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
+    def admit(self, call: grpc.HandlerCallDetails) -> None:
         """Note when the call came: what is done before its method begins counts, too."""
         _ARRIVED.set(time.perf_counter())
-        return await super().intercept_service(continuation, handler_call_details)
 
     def around(self, method: str, behaviour: Behaviour) -> Behaviour:
         """See the class."""

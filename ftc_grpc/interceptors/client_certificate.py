@@ -12,9 +12,9 @@ from ftc_core.application.authentication import identify
 from ftc_core.application.context import ApplicationContext
 from ftc_core.client_identity import ClientIdentity
 from ftc_grpc.authorization import REQUIRED_ROLE, authorize
-from ftc_grpc.caller import set_caller
+from ftc_grpc.caller import caller_or_none, set_caller
 from ftc_grpc.interceptors.authentication import AuthenticationInterceptor, has_authorization
-from ftc_grpc.interceptors.wrapping import Behaviour, Context, Continuation, Handler, WrappingInterceptor
+from ftc_grpc.interceptors.wrapping import Behaviour, Context, Interceptor
 
 __all__ = ["ClientCertificateInterceptor"]
 
@@ -25,7 +25,7 @@ Others give the names in it, but cut off at a NUL: `urn:a` for what a CA has sig
 """
 
 
-class ClientCertificateInterceptor(WrappingInterceptor):
+class ClientCertificateInterceptor(Interceptor):
     """Recognises the caller by his certificate, which TLS has verified; or by his API key, if he sends one.
 
     A key is said with each call and a certificate with the connection, so the key decides, also if it is not
@@ -38,31 +38,30 @@ class ClientCertificateInterceptor(WrappingInterceptor):
         identities: Mapping[str, ClientIdentity],
         by_key: AuthenticationInterceptor,
     ) -> None:
-        super().__init__()
         self._context = context
         self._identities = identities
         self._by_key = by_key
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
+    def admit(self, call: grpc.HandlerCallDetails) -> None:
         """See the class. Methods without a row in the table need neither."""
-        if handler_call_details.method not in REQUIRED_ROLE or has_authorization(handler_call_details):
-            return await self._by_key.intercept_service(continuation, handler_call_details)
-        return await super().intercept_service(continuation, handler_call_details)
+        if has_authorization(call):
+            self._by_key.admit(call)
 
     def around(self, method: str, behaviour: Behaviour) -> Behaviour:
         """Refuse with CERTIFICATE_NOT_MAPPED, CERTIFICATE_AMBIGUOUS or PERMISSION_DENIED.
 
         That is after the request was parsed: gRPC shows the certificate to a method's behaviour, not before.
         """
+        if method not in REQUIRED_ROLE:
+            return behaviour
 
         async def identified(request: Any, context: Context) -> Any:
-            caller = await identify(
-                self._context, self._identities, _uris(*context.auth_context().get(_CERTIFICATE, ()))
-            )
-            set_caller(caller)
-            authorize(caller, method)
+            if caller_or_none() is None:  # else he is known by his key
+                caller = identify(
+                    self._context, self._identities, _uris(*context.auth_context().get(_CERTIFICATE, ()))
+                )
+                set_caller(caller)
+                authorize(caller, method)
             return await behaviour(request, context)
 
         return identified

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from ftc_core.errors import FtcError, Reason
-from ftc_grpc.interceptors.wrapping import Behaviour, Context, WrappingInterceptor
+from ftc_grpc.interceptors.wrapping import Behaviour, Context, Interceptor
 from ftc_grpc.status import STATUS_DETAILS_KEY, status_code, to_status
 
 __all__ = ["ErrorInterceptor"]
@@ -17,7 +17,7 @@ __all__ = ["ErrorInterceptor"]
 _log = structlog.get_logger(__name__)
 
 
-class ErrorInterceptor(WrappingInterceptor):
+class ErrorInterceptor(Interceptor):
     """Turns FtcError into its status, and anything unforeseen into INTERNAL_10 with a logged traceback."""
 
     def around(self, method: str, behaviour: Behaviour) -> Behaviour:

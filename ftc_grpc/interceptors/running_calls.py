@@ -6,20 +6,19 @@ from collections.abc import Container
 from typing import Any
 
 from ftc_grpc.caller import current_caller
-from ftc_grpc.interceptors.wrapping import Behaviour, Context, WrappingInterceptor
+from ftc_grpc.interceptors.wrapping import Behaviour, Context, Interceptor
 from ftc_grpc.running_calls import RunningCalls
 
 __all__ = ["RunningCallsInterceptor"]
 
 
-class RunningCallsInterceptor(WrappingInterceptor):
+class RunningCallsInterceptor(Interceptor):
     """Holds each call of the methods `lasting` in `running`. Comes after authentication.
 
     The other methods are over in moments, and a write that is ended halfway would leave its caller in doubt.
     """
 
     def __init__(self, running: RunningCalls, lasting: Container[str]) -> None:
-        super().__init__()
         self._running = running
         self._lasting = lasting
 

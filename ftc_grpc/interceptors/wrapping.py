@@ -1,30 +1,20 @@
-"""What interceptors share: their typed base, and wrapping a handler of any arity, once for all its calls."""
+"""What interceptors share: their base, and wrapping a handler of any arity, once for all its calls."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 from grpc import aio
 
-__all__ = [
-    "Behaviour",
-    "Context",
-    "Continuation",
-    "Handler",
-    "Interceptor",
-    "WrappingInterceptor",
-    "refusing",
-]
+__all__ = ["Behaviour", "Context", "Handler", "Interceptor", "refused", "wrapped"]
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "aio.ServicerContext[Any, Any]"
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]]
 
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
 """A method: called with the request (an iterator of requests if they are streamed) and the RPC's context.
@@ -34,52 +24,42 @@ It gives its answer; one that streams answers has written them by the time it re
 
 
 if TYPE_CHECKING:
-    # The stubs forget that there may be no such method: nothing could override what they declare.
-    _ServerInterceptor = object
     _MethodHandler = grpc.RpcMethodHandler[Any, Any]
 else:
-    _ServerInterceptor = aio.ServerInterceptor
-    _MethodHandler = grpc.RpcMethodHandler
+    _MethodHandler = grpc.RpcMethodHandler  # generic in the stubs only
 
 
-class Interceptor(_ServerInterceptor):
-    """Sees each RPC before its method does; what it raises goes to the interceptor before it."""
+class Interceptor:
+    """Takes part in every RPC of a port; does nothing by itself."""
 
-    @abstractmethod
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
-        """The handler that shall serve the call, None if there is no such method."""
+    def admit(self, call: grpc.HandlerCallDetails) -> None:
+        """See a call of a method that there is, before its request is read; what this raises refuses it.
 
+        It runs in the RPC's own context. A refusal goes through what the interceptors before this one have
+        put around the method, as if the method had raised it.
+        """
 
-class WrappingInterceptor(Interceptor):
-    """Does something around each RPC. A method's handler is wrapped at its first call, and kept."""
-
-    def __init__(self) -> None:
-        self._wrapped: dict[str, tuple[Handler, Handler]] = {}  # method → as it was, as it is wrapped
-
-    @abstractmethod
     def around(self, method: str, behaviour: Behaviour) -> Behaviour:
         """What to call for `method` (`/package.Service/Method`) instead of `behaviour`; or that itself."""
-
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
-        """The handler with `around` its behaviour."""
-        method, handler = handler_call_details.method, await continuation(handler_call_details)
-        if handler is None:
-            return None
-        if isinstance(handler, _OneCall):
-            return _OneCall(self.around(method, _behaviour(handler)))
-        known, wrapped = self._wrapped.get(method, (None, None))
-        if known is not handler:
-            wrapped = _with_behaviour(handler, self.around(method, _behaviour(handler)))
-            self._wrapped[method] = handler, wrapped
-        return wrapped
+        return behaviour
 
 
-class _OneCall(_MethodHandler):
-    """A handler that will not be seen again. It stands for methods of any arity.
+def wrapped(method: str, handler: Handler, interceptors: Sequence[Interceptor]) -> Handler:
+    """`handler` with what `interceptors` put around it, the first outermost."""
+    return _with_behaviour(handler, _surrounded(method, _behaviour(handler), interceptors))
+
+
+def refused(method: str, error: Exception, interceptors: Sequence[Interceptor]) -> Handler:
+    """A handler that raises `error` to `interceptors`, for one call of any method."""
+
+    async def refuse(requests: object, context: Context) -> None:
+        raise error
+
+    return _Refusal(_surrounded(method, refuse, interceptors))
+
+
+class _Refusal(_MethodHandler):
+    """Stands for methods of any arity.
 
     As a streaming one it waits for no request and parses none, and its bare status suits any kind of call.
     """
@@ -92,13 +72,10 @@ class _OneCall(_MethodHandler):
         self.stream_stream: Any = behaviour
 
 
-def refusing(error: Exception) -> Handler:
-    """A handler that raises `error`, for one call of any method."""
-
-    async def refuse(requests: object, context: Context) -> None:
-        raise error
-
-    return _OneCall(refuse)
+def _surrounded(method: str, behaviour: Behaviour, interceptors: Sequence[Interceptor]) -> Behaviour:
+    for interceptor in reversed(interceptors):
+        behaviour = interceptor.around(method, behaviour)
+    return behaviour
 
 
 def _behaviour(handler: Handler) -> Behaviour:
