@@ -33,10 +33,15 @@ def request(
 ) -> Message:
     """A request for `/path?query`."""
     message = Message(code=code, payload=payload)
-    message.opt.uri_path = path
-    message.opt.uri_query = query
-    message.opt.content_format = content_format
-    message.opt.accept = accept
+    options = message.opt
+    if path:
+        options.uri_path = path
+    if query:
+        options.uri_query = query
+    if content_format is not None:
+        options.content_format = content_format
+    if accept is not None:
+        options.accept = accept
     return message
 
 
@@ -45,8 +50,10 @@ def response(
 ) -> Message:
     """An answer, with its Location-Path and its Content-Format if it has them."""
     message = Message(code=code, payload=payload)
-    message.opt.location_path = location
-    message.opt.content_format = content_format
+    if location:
+        message.opt.location_path = location
+    if content_format is not None:
+        message.opt.content_format = content_format
     return message
 
 

@@ -106,13 +106,14 @@ _SERVER: Mapping[int, str] = {0: "short_server_id", 1: "lifetime", 6: "notificat
 
 
 def _present(instance: SecurityInstance | ServerInstance, known: Mapping[int, str]) -> dict[int, Value]:
-    values = {number: getattr(instance, name) for number, name in known.items()}
-    return {number: _plain(value) for number, value in values.items() if value not in (None, "")}
-
-
-def _plain(value: Any) -> Value:
-    """A member of an enumeration as the number that it stands for: not every codec knows enumerations."""
-    return int(value) if isinstance(value, IntEnum) else value
+    present: dict[int, Value] = {}
+    for number, name in known.items():
+        value = getattr(instance, name)
+        if value is None or value == "":
+            continue
+        # A member of an enumeration goes as the number that it stands for: not every codec knows them.
+        present[number] = int(value) if isinstance(value, IntEnum) else value
+    return present
 
 
 def _changes(resources: Mapping[int, Value], known: Mapping[int, str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def encode(path: Path, values: Values) -> bytes:
     """
     if not 2 <= len(path) <= 3:
         raise ValueError("TLV is written to an object instance or to a resource")
-    return tlv.encode(tlv.Resource(place[2], _to_bytes(value)) for place, value in values.items())
+    return tlv.encode([tlv.Resource(place[2], _to_bytes(value)) for place, value in values.items()])
 
 
 def decode(path: Path, payload: bytes) -> dict[Path, Value]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aiocoap.numbers.codes import Code
@@ -159,7 +160,7 @@ def write_lwm2m_security(grant: BootstrapGrant, layout: AccountLayout, content_f
 def write_server(grant: BootstrapGrant, layout: AccountLayout, content_format: int) -> SequenceStep:
     """The Server instance, whole."""
     path = (_SERVER, layout.server)
-    return _write(path, _at(path, grant.server(layout).resources()), content_format)
+    return _written(path, _server_payload(grant.server(layout), path, content_format), content_format)
 
 
 def write_bootstrap_security(
@@ -202,7 +203,15 @@ def pack(grant: BootstrapGrant, layout: AccountLayout, content_format: int) -> b
 
 
 def _write(path: Path, values: Values, content_format: int) -> SequenceStep:
-    payload = content.encode(content_format, path, values)
+    return _written(path, content.encode(content_format, path, values), content_format)
+
+
+@lru_cache(maxsize=64)  # one for each format and layout that is met: it says the same to all devices
+def _server_payload(server: ServerInstance, path: Path, content_format: int) -> bytes:
+    return content.encode(content_format, path, _at(path, server.resources()))
+
+
+def _written(path: Path, payload: bytes, content_format: int) -> SequenceStep:
     message = request(Code.PUT, _segments(path), content_format=content_format, payload=payload)
     return SequenceStep(f"Bootstrap-Write {_text(path)}", message, _WRITTEN)
 

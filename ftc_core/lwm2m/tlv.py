@@ -109,7 +109,7 @@ def encode(entries: Iterable[Entry]) -> bytes:
 
     Raises ValueError if an identifier is not 0-65535 or a value is longer than 2**24-1 bytes.
     """
-    return b"".join(_encode_entry(entry) for entry in entries)
+    return b"".join(map(_encode_entry, entries))
 
 
 def _encode_entry(entry: Entry | ResourceInstance) -> bytes:
@@ -127,21 +127,17 @@ def _encode_entry(entry: Entry | ResourceInstance) -> bytes:
 def _frame(kind: _Kind, identifier: int, value: bytes) -> bytes:
     if not 0 <= identifier <= _IDENTIFIER_MAX:
         raise ValueError(f"identifier {identifier} is not 0 to {_IDENTIFIER_MAX}")
-    if len(value) > _LENGTH_MAX:
-        raise ValueError(f"a value of {len(value)} bytes is longer than {_LENGTH_MAX}")
-    wide = identifier > 0xFF
-    length_bytes = 0 if len(value) <= 0b111 else (len(value).bit_length() + 7) // 8
-    type_byte = kind << 6 | (_WIDE_IDENTIFIER if wide else 0) | length_bytes << 3
-    if length_bytes == 0:
-        type_byte |= len(value)
-    return b"".join(
-        (
-            bytes((type_byte,)),
-            identifier.to_bytes(2 if wide else 1, "big"),
-            len(value).to_bytes(length_bytes, "big") if length_bytes else b"",
-            value,
-        )
-    )
+    length = len(value)
+    if length <= 0b111:
+        type_byte, length_field = kind << 6 | length, b""
+    elif length <= _LENGTH_MAX:
+        length_bytes = (length.bit_length() + 7) // 8
+        type_byte, length_field = kind << 6 | length_bytes << 3, length.to_bytes(length_bytes, "big")
+    else:
+        raise ValueError(f"a value of {length} bytes is longer than {_LENGTH_MAX}")
+    if identifier <= 0xFF:
+        return bytes((type_byte, identifier)) + length_field + value
+    return bytes((type_byte | _WIDE_IDENTIFIER,)) + identifier.to_bytes(2, "big") + length_field + value
 
 
 # --- decoding --------------------------------------------------------------------------------------
