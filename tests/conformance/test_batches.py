@@ -87,6 +87,47 @@ def test_a_bug_in_one_command_costs_no_other_its_effect(scene: Scene) -> None:
     assert [e.revision for e in scene.events(before)] == [before + 1, before + 2]
 
 
+ORDINARY = (1, 2, 2, 3, 11, 12, 4)
+"""Numbers of devices, two of them on a list already, of which one's enrollment has expired."""
+
+
+@pytest.mark.parametrize("odd", [None, "taken ID", "malformed ID", "unknown account"])
+def test_creates_end_alike_together_and_one_by_one(url: str, odd: str | None) -> None:
+    def standing(name: str) -> tuple[Scene, list[Command]]:
+        scene = Scene(open_store(f"{url}-{name}", create=True))
+        one, other = scene.account(), scene.account()
+        taken = scene.enrollment(one, 11)
+        scene.enrollment(other, 12, expires_at=NOW + timedelta(seconds=2))
+        wanted = [
+            scene.new_enrollment(account.id, number, expires_at=NOW + timedelta(days=number))
+            for account in (one, other, one)
+            for number in ORDINARY
+        ]
+        if odd == "taken ID":
+            wanted[4] = msgspec.structs.replace(scene.new_enrollment(one.id, 5), id=taken.id)
+        elif odd == "malformed ID":
+            wanted[4] = msgspec.structs.replace(scene.new_enrollment(one.id, 5), id="not an id")
+        elif odd == "unknown account":
+            wanted[3:5] = [scene.new_enrollment(scene.new_id(), number) for number in (5, 6)]
+        return scene, [
+            CreateEnrollments((enrollment,), NOW + timedelta(seconds=second))
+            for second, enrollment in enumerate(wanted)
+        ]
+
+    (together, commands), (alone, same) = standing("together"), standing("alone")
+    answers = together.try_all(*commands)
+    expected = [answer for command in same for answer in alone.try_all(command)]
+
+    assert list(map(_told, answers)) == list(map(_told, expected))
+    assert together.snapshot() == alone.snapshot()
+    for scene in (together, alone):
+        scene.store.close()
+
+
+def _told(answer: Outcome | FtcError) -> object:
+    return (answer.reason, answer.metadata) if isinstance(answer, FtcError) else answer
+
+
 def test_an_empty_batch_is_answered(store: Store) -> None:
     assert store.write([]) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
 
 import msgspec
@@ -121,8 +122,12 @@ def _create(writer: Writer, job: BulkJob, command: AdvanceBulkJob) -> dict[int, 
         )
         for row in command.rows
     ]
-    standing = insert_enrollments(writer, job.account_id, wanted, command.now)
-    return {command.rows[index].place: Reason.ENROLLMENT_ALREADY_EXISTS for index in standing}
+    inserted = insert_enrollments(writer, job.account_id, wanted, itertools.repeat(command.now))
+    return {
+        row.place: Reason.ENROLLMENT_ALREADY_EXISTS
+        for row, enrollment in zip(command.rows, inserted, strict=True)
+        if enrollment is None
+    }
 
 
 def _delete(writer: Writer, job: BulkJob, command: AdvanceBulkJob) -> dict[int, Reason]:

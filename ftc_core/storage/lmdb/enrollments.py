@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -29,6 +29,7 @@ from ftc_core.storage.port import (
 __all__ = [
     "announce_expiries",
     "claim_enrollment",
+    "create_each",
     "create_enrollments",
     "delete_enrollment",
     "expire_enrollments",
@@ -48,6 +49,24 @@ def create_enrollments(writer: Writer, command: CreateEnrollments) -> Created:
             raise FtcError(Reason.ENROLLMENT_ALREADY_EXISTS, metadata={"index": str(index)})
         created.append(enrollment)
     return Created(enrollments=tuple(created))
+
+
+def create_each(
+    writer: Writer, account_id: str, commands: Sequence[CreateEnrollments]
+) -> list[Created | FtcError]:
+    """Several commands of one enrollment each, all of one account: the answer to each, in order.
+
+    Where one fails for anything but ENROLLMENT_ALREADY_EXISTS, this raises what does not say which: then they
+    must be done one by one.
+    """
+    rows = [command.enrollments[0] for command in commands]
+    inserted = insert_enrollments(writer, account_id, rows, (command.now for command in commands))
+    return [
+        FtcError(Reason.ENROLLMENT_ALREADY_EXISTS, metadata={"index": "0"})
+        if enrollment is None
+        else Created(enrollments=(enrollment,))
+        for enrollment in inserted
+    ]
 
 
 def delete_enrollment(writer: Writer, command: DeleteEnrollment) -> Done:
@@ -106,15 +125,17 @@ def insert_enrollment(writer: Writer, given: Enrollment, now: datetime) -> Enrol
 
 
 def insert_enrollments(
-    writer: Writer, account_id: str, rows: Sequence[Enrollment], now: datetime
-) -> list[int]:
-    """Put `rows`, all of one account, on its list; counts them.
+    writer: Writer, account_id: str, rows: Sequence[Enrollment], times: Iterable[datetime]
+) -> list[Enrollment | None]:
+    """Put `rows`, all of one account, on its list, each at its time; counts them.
 
-    Gives the places of those whose identity stands on a list already. The same as `insert_enrollment` for
-    each, but rows go to LMDB in few calls, and a look for each identity is saved.
+    Gives what each has become, None where its identity stands on a list already. The same as
+    `insert_enrollment` for each, but rows go to LMDB in few calls, and a look for each identity is saved.
+    Raises FtcError RESOURCE_ALREADY_EXISTS for an ID that is taken, RESOURCE_NOT_FOUND if there is no such
+    account.
     """
     account, tables = pack_id(account_id), writer.tables
-    standing: list[int] = []
+    inserted: list[Enrollment | None] = []
     listed: list[tuple[bytes, bytes]] = []
     waiting: list[tuple[bytes, bytes]] = []
     expiring: list[tuple[bytes, bytes]] = []
@@ -122,21 +143,21 @@ def insert_enrollments(
 
     def flush() -> None:
         writer.append_events(events)
-        writer.put_many(tables.enrollments_by_account, listed)
+        writer.add_many(tables.enrollments_by_account, listed)
         writer.put_many(tables.enrollments_by_claim, waiting)
         for table in (tables.enrollment_expiry, tables.enrollment_notice):
             writer.put_many(table, expiring)
         for written in (events, listed, waiting, expiring):
             written.clear()
 
-    for place, given in enumerate(rows):
+    for given, now in zip(rows, times, strict=False):
         key, revision = fingerprint_key(given.fingerprint), writer.revision + 1
-        record = records.ENROLLMENT.encode(msgspec.structs.replace(given, revision=revision))
-        if writer.put_new(tables.enrollments, key, record):
+        enrollment = msgspec.structs.replace(given, revision=revision)
+        if writer.put_new(tables.enrollments, key, records.ENROLLMENT.encode(enrollment)):
             writer.revision = revision
             enrollment_key = pack_id(given.id)
             listed.append((account + enrollment_key, key))
-            waiting.append((time_order_key(account, None, enrollment_key), b""))
+            waiting.append((time_order_key(account, given.claimed_at, enrollment_key), b""))
             if given.expires_at is not None:
                 expiring.append((time_key(given.expires_at) + key, b""))
             events.append(
@@ -146,16 +167,17 @@ def insert_enrollments(
                     kind=EventKind.ENROLLMENT_CREATED,
                     account_id=account_id,
                     enrollment_id=given.id,
+                    device_id=given.enrolled_device_id,
                     fingerprint=key,
                 )
             )
+            inserted.append(enrollment)
             continue
         flush()  # events are written in order
-        if insert_enrollment(writer, given, now) is None:
-            standing.append(place)
+        inserted.append(insert_enrollment(writer, given, now))
     flush()
-    writer.count(account_id, enrollments=len(rows) - len(standing))
-    return standing
+    writer.count(account_id, enrollments=len(rows) - inserted.count(None))
+    return inserted
 
 
 def remove_enrollment(writer: Writer, enrollment: Enrollment, now: datetime) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import assert_never
+from typing import assert_never, cast
 
 import lmdb
 import structlog
@@ -46,6 +47,7 @@ from ftc_core.storage.port import (
     CompactEvents,
     CreateAccount,
     CreateApiKey,
+    Created,
     CreateEnrollments,
     CreateTrustedCertificate,
     DeleteAccount,
@@ -133,7 +135,7 @@ class LmdbStore:
                 raise self._refusal(error) from error
             try:
                 writer = Writer(self._environment, txn, self._tables)
-                answers = [_attempt(writer, submission) for submission in submissions]
+                answers = _attempt_all(writer, submissions)
                 writer.store_revision()
             except lmdb.Error as error:
                 txn.abort()
@@ -181,6 +183,44 @@ class LmdbStore:
         if now - self._readers_checked >= STORE_READER_CHECK_S:
             self._readers_checked = now
             self._environment.reader_check()
+
+
+def _attempt_all(writer: Writer, submissions: Sequence[Submission]) -> list[Outcome | FtcError]:
+    """Each submission by itself; but creates of one account that came together share a savepoint."""
+    answers: list[Outcome | FtcError] = []
+    for account_id, run in itertools.groupby(submissions, _account_of_lone_create):
+        alike = list(run)
+        together = None
+        if account_id is not None and len(alike) > 1:
+            together = _create_together(writer, account_id, alike)
+        answers += [_attempt(writer, each) for each in alike] if together is None else together
+    return answers
+
+
+def _account_of_lone_create(submission: Submission) -> str | None:
+    """Of a create of one enrollment that is neither remembered nor tried out; None of anything else."""
+    match submission:
+        case Submission(
+            command=CreateEnrollments(enrollments=(enrollment,)), idempotency=None, validate_only=False
+        ):
+            return enrollment.account_id
+    return None
+
+
+def _create_together(
+    writer: Writer, account_id: str, submissions: Sequence[Submission]
+) -> Sequence[Created | FtcError] | None:
+    """The answers; None, and nothing is written, if one of them must not take the others with it."""
+    commands = [cast(CreateEnrollments, submission.command) for submission in submissions]
+    try:
+        with writer.savepoint() as nested:
+            return enrollments.create_each(nested, account_id, commands)
+    except lmdb.BadValsizeError:
+        return None
+    except lmdb.Error:
+        raise
+    except Exception:  # it comes again, and gets its answer, when each is attempted by itself
+        return None
 
 
 def _attempt(writer: Writer, submission: Submission) -> Outcome | FtcError:

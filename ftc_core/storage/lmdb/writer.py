@@ -87,6 +87,13 @@ class Writer:
         with self._txn.cursor(table) as cursor:
             cursor.putmulti(rows, append=append)
 
+    def add_many(self, table: lmdb._Database, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """As `put_many`, of keys that must be new. Raises FtcError RESOURCE_ALREADY_EXISTS."""
+        with self._txn.cursor(table) as cursor:
+            _, added = cursor.putmulti(rows, overwrite=False)
+        if added != len(rows):
+            raise FtcError(Reason.RESOURCE_ALREADY_EXISTS)
+
     def delete(self, table: lmdb._Database, key: bytes) -> None:
         """Remove `key`, if it is there."""
         self._txn.delete(key, db=table)
