@@ -146,18 +146,18 @@ class Peer:
 
     def get_timer(self, now: float) -> float | None:
         """The earliest of all deadlines."""
-        deadlines = [self.association.get_timer(now)]
-        if self._coap is not None:
-            deadlines.append(self._coap.get_timer())
-        if self._session is not None:
-            deadlines.append(self._session.get_timer())
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        earliest = self.association.get_timer(now)
+        for layer in (self._coap, self._session):
+            if layer is not None:
+                deadline = layer.get_timer()
+                if deadline is not None and (earliest is None or deadline < earliest):
+                    earliest = deadline
+        return earliest
 
     def _advance(self, now: float) -> None:
         self._take_events(now)
-        self._converse(now)
-        if not self.closed:
-            self._take_events(now)  # a session that has finished closes its association
+        if self._converse(now):
+            self._take_events(now)
 
     def _take_events(self, now: float) -> None:
         while (event := self.association.next_event()) is not None:
@@ -175,16 +175,18 @@ class Peer:
                 case Closed():
                     self._end(event, now)
 
-    def _converse(self, now: float) -> None:
+    def _converse(self, now: float) -> bool:
+        """Let the layers above speak; whether that was the end of the association."""
         coap, session = self._coap, self._session
         if coap is None or session is None or not self.association.established:
-            return
+            return False
         while (event := coap.next_event()) is not None:
             session.handle_event(event, now)
         for datagram in coap.datagrams_to_send():
             self.association.send(datagram)
         if session.finished:
             self.association.close()
+        return session.finished
 
     def _end(self, cause: Closed, now: float) -> None:
         if self.closed_cause is None:

@@ -5,10 +5,12 @@ Message type, message ID and token are left open: the exchange layer fills them 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aiocoap.message import Message
 from aiocoap.numbers.codes import Code
+from aiocoap.optiontypes import OptionType
 
 from ftc_core.coap.responses import error_response
 from ftc_core.errors import FtcError
@@ -34,15 +36,23 @@ def request(
     """A request for `/path?query`."""
     message = Message(code=code, payload=payload)
     options = message.opt
-    if path:
-        options.uri_path = path
+    for option in _standing_options(tuple(path), content_format, accept):
+        options.add_option(option)
     if query:
         options.uri_query = query
-    if content_format is not None:
-        options.content_format = content_format
-    if accept is not None:
-        options.accept = accept
     return message
+
+
+@lru_cache(maxsize=256)  # the same for all devices but those with instance numbers of their own
+def _standing_options(
+    path: tuple[str, ...], content_format: int | None, accept: int | None
+) -> tuple[OptionType, ...]:
+    """Options that messages may share: nothing changes an option in place."""
+    template = Message()
+    template.opt.uri_path = path
+    template.opt.content_format = content_format
+    template.opt.accept = accept
+    return tuple(template.opt.option_list())
 
 
 def response(
