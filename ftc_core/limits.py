@@ -172,6 +172,14 @@ CODE_FAILURES_MAX = 5
 CODE_FAILURES_WINDOW_S = 60.0
 """Seconds after which a wrong code is forgiven. 130 bits are not guessed anyway; this makes it show."""
 
+# --- ledger ----------------------------------------------------------------------------------------
+LEDGER_READ_AT_ONCE = 500
+"""Entries read in one snapshot and one step of a thread: milliseconds, for which an event loop may wait."""
+LEDGER_PIECE_BYTES = 64 * 1024
+"""Bytes of an export that are handed on at once."""
+LEDGER_LINE_MAX_BYTES = 16 * 1024
+"""Bytes of one line of an export: none is a fourth as long, and a verifier holds one."""
+
 # --- bulk ------------------------------------------------------------------------------------------
 BULK_INPUT_MAX_BYTES = 4 * 1024**3
 """Bytes of one uploaded CSV (PRODUCT §3): some forty million enrollment IDs."""

@@ -146,6 +146,7 @@ def checkpoint_of(
         made_at=NOW,
         revision=revision,
         head_count=len(heads),
+        entry_count=sum(head.sequence for head in heads),
         root_hash=Subtree([head.leaf() for head in heads]).root,
         previous_hash=checkpoint_hash(previous),
         key_id=key_id(public_bytes(signing_key(key))),

@@ -12,9 +12,9 @@ from ftc_core.application.context import ApplicationContext, WriteOptions, requi
 from ftc_core.application.fields import check_description
 from ftc_core.application.filtering import parse_filter
 from ftc_core.application.listing import Page, PageRequest, Source, read_page
+from ftc_core.application.named_device import NamedDevice, find_fingerprint
 from ftc_core.domain.account import Role
 from ftc_core.domain.block import Block, BlockedKind
-from ftc_core.domain.identity import parse_enrollment_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.block_commands import BlockWritten, LiftBlock, PlaceBlock
 
@@ -40,14 +40,6 @@ FILTERS: filtering.Schema[Block] = {
 """What ListBlocks filters by."""
 
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{64}")
-
-
-class NamedDevice(msgspec.Struct, frozen=True):
-    """A device: by account and ID, or by its enrollment ID, and then these two are empty."""
-
-    account_id: str = ""
-    device_id: str = ""
-    enrollment_identity: str = ""
 
 
 class NamedCertificate(msgspec.Struct, frozen=True):
@@ -131,13 +123,8 @@ async def list_blocks(context: ApplicationContext, account_id: str | None, page:
 def _fingerprint(context: ApplicationContext, target: NamedDevice | NamedCertificate) -> bytes:
     if isinstance(target, NamedCertificate):
         return _fingerprint_of_ca(context, target)
-    if target.enrollment_identity:
-        return parse_enrollment_id(target.enrollment_identity, field="enrollment_identity")
     with context.store.view() as view:
-        device = view.get_device(target.account_id, target.device_id)
-    if device is None:
-        raise FtcError(Reason.RESOURCE_NOT_FOUND, "device not found")
-    return device.fingerprint
+        return find_fingerprint(view, target)
 
 
 def _fingerprint_of_ca(context: ApplicationContext, target: NamedCertificate) -> bytes:

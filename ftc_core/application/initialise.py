@@ -13,6 +13,7 @@ from ftc_core.application.authentication import bootstrap_operator
 from ftc_core.application.context import ApplicationContext
 from ftc_core.config_template import render_config
 from ftc_core.credentials.data_directory import FORMAT_VERSION, SECRET_BYTES, DataDirectory, ServerName
+from ftc_core.credentials.ledger_keys import LedgerKeyFiles
 from ftc_core.credentials.pki import Identity, create_authority, create_server_identity
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import PRIVATE, sync_directory, write_new_file
@@ -63,6 +64,7 @@ def _publish(building: Path, target: Path) -> None:
 async def _fill(directory: DataDirectory, settings: Settings, *, host_name: str, now: datetime) -> None:
     for part in (directory.pki, directory.secrets):
         part.mkdir(mode=0o700)
+    LedgerKeyFiles(directory).create()
     _write_pki(directory, (*_LOCAL_HOSTS, host_name, settings.public_host), now)
     write_new_file(directory.api_key_pepper_file, secrets.token_bytes(SECRET_BYTES), PRIVATE)
     write_new_file(directory.cookie_secret_file, secrets.token_bytes(SECRET_BYTES), PRIVATE)

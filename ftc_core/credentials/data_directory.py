@@ -6,6 +6,7 @@
     store/              the enrollment index (LMDB)
     bulk/               uploads of bulk jobs, one directory each
     pki/NAME.pem|.key   server-ca, bootstrap, lwm2m, grpc, issuing-ca
+    pki/ledger.key|.pub what signs the ledger now; the first of its public keys (`ledger_keys`)
     secrets/            api-key-pepper, cookie-secret
     instance.lock       held by the running server
 
@@ -30,7 +31,7 @@ from ftc_core.files import read_file
 
 __all__ = ["FORMAT_VERSION", "SECRET_BYTES", "DataDirectory", "ServerName"]
 
-FORMAT_VERSION: Final = "1"
+FORMAT_VERSION: Final = "2"
 """Version of the layout above; another one is refused."""
 SECRET_BYTES: Final = 32
 """Length of each random secret: a full HMAC-SHA-256 key (RFC 2104 §3)."""
@@ -51,6 +52,7 @@ class DataDirectory:
         self.config_file = root / "ftc.toml"
         self.format_file = root / "FORMAT"
         self.server_ca_file = self.certificate_file("server-ca")
+        self.ledger_public_key_file = self.pki / "ledger.pub"
         self.api_key_pepper_file = self.secrets / "api-key-pepper"
         self.cookie_secret_file = self.secrets / "cookie-secret"
         self._lock_file = root / "instance.lock"

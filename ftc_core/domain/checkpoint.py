@@ -20,17 +20,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from ftc_core.domain import merkle
 from ftc_core.domain.ledger import GENESIS_HASH, LedgerEntry
 from ftc_core.domain.ledger_disclosure import Digest, Number
+from ftc_core.domain.merkle import TILE_LEAVES, TreeHash
 
 __all__ = [
     "Checkpoint",
     "Head",
+    "HeadFinder",
+    "HeadTree",
     "InclusionProof",
+    "LedgerTile",
     "Signature",
     "SignedCheckpoint",
     "checkpoint_hash",
     "heads_at",
     "key_id",
     "proves",
+    "root_of",
     "sign_checkpoint",
     "verify_signature",
 ]
@@ -54,17 +59,26 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return merkle.leaf_hash(self.fingerprint + self.sequence.to_bytes(_SEQUENCE_BYTES, "big") + self.hash)
 
 
+class LedgerTile(msgspec.Struct, frozen=True):
+    """A tile of a checkpoint's tree (`merkle`): the fingerprint of its first leaf, and its root."""
+
+    first: bytes
+    root: bytes
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The state of the ledger as of `revision`. `number` counts from 1; `key_id` is the signer's.
 
-    `root_hash` is that of the tree over `head_count` heads, `previous_hash` the hash of the checkpoint
-    before, GENESIS_HASH of the first.
+    `entry_count` is the number of all entries: each head's sequence counts its history. `root_hash` is that
+    of the tree over `head_count` heads, `previous_hash` the hash of the checkpoint before, GENESIS_HASH of
+    the first.
     """
 
     number: Number
     made_at: datetime
     revision: Number
     head_count: Number
+    entry_count: Number
     root_hash: Digest
     previous_hash: Digest
     key_id: Digest
@@ -84,17 +98,77 @@ class InclusionProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: Annotated[tuple[Digest, ...], msgspec.Meta(max_length=64)]
 
 
+class HeadFinder:
+    """Finds the heads as of `revision`, of entries that come in the order of fingerprint and sequence."""
+
+    __slots__ = ("_last", "_revision")
+
+    def __init__(self, revision: int) -> None:
+        self._revision = revision
+        self._last: LedgerEntry | None = None
+
+    def add(self, entry: LedgerEntry) -> Head | None:
+        """The next entry → the head of the history before it, if it begins another one."""
+        found = None
+        if self._last is not None and entry.fingerprint != self._last.fingerprint:
+            found = self.finish()
+        if entry.revision <= self._revision:
+            self._last = entry
+        return found
+
+    def finish(self) -> Head | None:
+        """The head of the last history, if it is one as of the revision."""
+        last, self._last = self._last, None
+        return None if last is None else Head(last.fingerprint, last.sequence, last.hash)
+
+
 def heads_at(entries: Iterable[LedgerEntry], revision: int) -> Iterator[Head]:
-    """The heads as of `revision`, of entries that come in the order of fingerprint and sequence."""
-    last: LedgerEntry | None = None
+    """The heads as of `revision` of all these entries, which come in order."""
+    finder = HeadFinder(revision)
     for entry in entries:
-        if last is not None and entry.fingerprint != last.fingerprint:
-            yield Head(last.fingerprint, last.sequence, last.hash)
-            last = None
-        if entry.revision <= revision:
-            last = entry
-    if last is not None:
-        yield Head(last.fingerprint, last.sequence, last.hash)
+        if (head := finder.add(entry)) is not None:
+            yield head
+    if (head := finder.finish()) is not None:
+        yield head
+
+
+class HeadTree:
+    """The tree over heads that come in order. Of it, only the tiles are kept: 64 bytes for 1,024 heads."""
+
+    def __init__(self) -> None:
+        self.head_count = 0
+        self.entry_count = 0
+        self._first = b""
+        self._tile = TreeHash()
+        self._tiles: list[LedgerTile] = []
+
+    def add(self, head: Head) -> None:
+        """The next head."""
+        if self._tile.size == 0:
+            self._first = head.fingerprint
+        self._tile.add(head.leaf())
+        self.head_count += 1
+        self.entry_count += head.sequence
+        if self._tile.size == TILE_LEAVES:
+            self._end_tile()
+
+    def finish(self) -> list[LedgerTile]:
+        """All tiles, after the last head."""
+        if self._tile.size:
+            self._end_tile()
+        return self._tiles
+
+    def _end_tile(self) -> None:
+        self._tiles.append(LedgerTile(self._first, self._tile.root()))
+        self._tile = TreeHash()
+
+
+def root_of(tiles: Iterable[LedgerTile]) -> bytes:
+    """The root of the tree that has these tiles."""
+    tree = TreeHash()
+    for tile in tiles:
+        tree.add(tile.root)
+    return tree.root()
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> SignedCheckpoint:

@@ -34,6 +34,7 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
     ExpireBulkJobs,
 )
+from ftc_core.storage.ledger_commands import AddCheckpoint, AddLedgerKey
 from ftc_core.storage.transfer_commands import (
     AcceptTransfer,
     CancelTransfer,
@@ -288,6 +289,8 @@ Command = (
     | ExpireEnrollments
     | ExpireRegistrations
     | CompactEvents
+    | AddCheckpoint
+    | AddLedgerKey
     | CreateBulkJob
     | AdvanceBulkJob
     | EndBulkJob

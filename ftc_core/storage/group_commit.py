@@ -19,6 +19,7 @@ import structlog
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX
 from ftc_core.storage.bulk_commands import AdvanceBulkJob
+from ftc_core.storage.ledger_commands import AddCheckpoint
 from ftc_core.storage.port import CreateEnrollments, Outcome, Store, Submission
 
 __all__ = ["Callback", "CommitObserver", "Delivery", "GroupCommit", "Settled", "deliver_here"]
@@ -159,7 +160,11 @@ class GroupCommit:
 def _weight(submission: Submission) -> int:
     """Of a submission in its transaction: the pages that it dirties grow with its records."""
     match submission.command:
-        case CreateEnrollments(enrollments=records) | AdvanceBulkJob(rows=records):
+        case (
+            CreateEnrollments(enrollments=records)
+            | AdvanceBulkJob(rows=records)
+            | AddCheckpoint(tiles=records)
+        ):
             return max(1, len(records))
         case _:
             return 1

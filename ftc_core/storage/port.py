@@ -24,7 +24,6 @@ from ftc_core.domain.device import Device, DeviceTime
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
 from ftc_core.domain.last_bootstrap import LastBootstrap
-from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.errors import FtcError
 from ftc_core.storage.block_view import BlockView
 from ftc_core.storage.commands import (
@@ -58,6 +57,7 @@ from ftc_core.storage.commands import (
     UpdateRegistration,
     UpdateTrustedCertificate,
 )
+from ftc_core.storage.ledger_view import LedgerView
 from ftc_core.storage.transfer_view import TransferView
 
 __all__ = [
@@ -95,7 +95,7 @@ __all__ = [
 ]
 
 
-class View(TransferView, BlockView, Protocol):
+class View(TransferView, BlockView, LedgerView, Protocol):
     """A consistent snapshot. Microseconds per call; not to be held across an await.
 
     Lists raise FtcError PAGE_TOKEN_INVALID if `after` is not an ID.
@@ -267,10 +267,6 @@ class View(TransferView, BlockView, Protocol):
 
     def list_bulk_batches(self, job_id: str, *, start: int, limit: int) -> list[BulkBatch]:
         """What was done of a job, in order, from the first batch that begins at byte `start` or later."""
-        ...
-
-    def ledger(self, fingerprint: bytes) -> list[LedgerEntry]:
-        """The whole ownership history of one certificate, oldest first."""
         ...
 
     def events(self, *, after_revision: int, limit: int) -> list[Event]:

@@ -32,7 +32,7 @@ def test_data_directory_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     directory = make(tmp_path / "data")
     assert directory.root.stat().st_mode & 0o777 == 0o700
     secret = [*directory.root.rglob("*.key"), *directory.secrets.iterdir()]
-    assert len(secret) == 8
+    assert len(secret) == 9
     assert {path.stat().st_mode & 0o777 for path in secret} == {0o600}
     assert list(tmp_path.iterdir()) == [tmp_path / "data"], "nothing else is left behind"
 
@@ -114,8 +114,8 @@ def test_missing_data_directory_is_refused(tmp_path: Path) -> None:
 
 def test_another_layout_is_refused(tmp_path: Path) -> None:
     directory = make(tmp_path / "data")
-    directory.format_file.write_text("2\n")
-    with pytest.raises(FtcError, match="has format '2'") as caught:
+    directory.format_file.write_text("1\n")
+    with pytest.raises(FtcError, match="has format '1'") as caught:
         DataDirectory.open(directory.root)
     assert caught.value.reason is Reason.DATA_DIRECTORY_INCOMPATIBLE
 

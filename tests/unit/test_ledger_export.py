@@ -359,6 +359,7 @@ def test_a_key_that_the_one_before_has_not_signed_is_none(change: dict[str, Any]
         {"made_at": NOW.replace(year=2027)},
         {"revision": 99},
         {"head_count": 4},
+        {"entry_count": 14},
         {"root_hash": bytes(32)},
         {"previous_hash": b"\x01" * 32},
         {"key_id": bytes(32)},

@@ -14,11 +14,13 @@ from ftc_core.domain.account import Account, ApiKey
 from ftc_core.domain.block import Block
 from ftc_core.domain.bulk import BulkBatch, BulkJob
 from ftc_core.domain.certificate import TrustedCertificate
+from ftc_core.domain.checkpoint import SignedCheckpoint
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
 from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerEntry
+from ftc_core.domain.ledger_keys import KeyStatement
 from ftc_core.domain.transfer import DeviceTransfer
 from ftc_core.storage.lmdb.faults import corrupt
 
@@ -29,11 +31,13 @@ __all__ = [
     "BULK_BATCH",
     "BULK_JOB",
     "CERTIFICATE",
+    "CHECKPOINT",
     "DEVICE",
     "ENROLLMENT",
     "EVENT",
     "LAST_BOOTSTRAP",
     "LEDGER_ENTRY",
+    "LEDGER_KEY",
     "TRANSFER",
     "Codec",
 ]
@@ -74,7 +78,9 @@ CERTIFICATE: Final[Codec[TrustedCertificate]] = Codec(TrustedCertificate, 1)
 ENROLLMENT: Final[Codec[Enrollment]] = Codec(Enrollment, 1)
 DEVICE: Final[Codec[Device]] = Codec(Device, 1)
 LAST_BOOTSTRAP: Final[Codec[LastBootstrap]] = Codec(LastBootstrap, 1)
-LEDGER_ENTRY: Final[Codec[LedgerEntry]] = Codec(LedgerEntry, 1)
+LEDGER_ENTRY: Final[Codec[LedgerEntry]] = Codec(LedgerEntry, 2)
+LEDGER_KEY: Final[Codec[KeyStatement]] = Codec(KeyStatement, 1)
+CHECKPOINT: Final[Codec[SignedCheckpoint]] = Codec(SignedCheckpoint, 1)
 EVENT: Final[Codec[Event]] = Codec(Event, 1)
 BULK_JOB: Final[Codec[BulkJob]] = Codec(BulkJob, 1)
 BULK_BATCH: Final[Codec[BulkBatch]] = Codec(BulkBatch, 1)

@@ -22,6 +22,7 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
     ExpireBulkJobs,
 )
+from ftc_core.storage.ledger_commands import AddCheckpoint, AddLedgerKey
 from ftc_core.storage.lmdb import (
     accounts,
     api_keys,
@@ -32,6 +33,7 @@ from ftc_core.storage.lmdb import (
     enrollments,
     events,
     idempotency,
+    ledger,
     registrations,
     transfers,
 )
@@ -317,6 +319,10 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return transfers.expire_transfers(writer, command)
         case ForgetTransfers():
             return transfers.forget_transfers(writer, command)
+        case AddCheckpoint():
+            return ledger.add_checkpoint(writer, command)
+        case AddLedgerKey():
+            return ledger.add_ledger_key(writer, command)
         case PlaceBlock():
             return blocks.place_block(writer, command)
         case LiftBlock():

@@ -27,6 +27,10 @@ otherwise; `–` is an empty value.
 | endpoint_names | account, name in UTF-8 (≤256 bytes; LMDB takes keys of 511) | fingerprint of its holder |
 | registration_expiry | time, account, device | – (registered ones only) |
 | ledger | fingerprint, sequence | record |
+| ledger_by_account | account, fingerprint | – (of what it owns or has owned) |
+| ledger_tiles | number of the tile in the last checkpoint's tree | fingerprint of its first leaf, its root |
+| ledger_keys | number | record |
+| checkpoints | number | record |
 | events | revision | record |
 | requests | SHA-256 of scope and request ID | record of the outcome |
 | request_expiry | time, key in `requests` | – |
@@ -109,6 +113,10 @@ class Tables:
     endpoint_names: lmdb._Database
     registration_expiry: lmdb._Database
     ledger: lmdb._Database
+    ledger_by_account: lmdb._Database
+    ledger_tiles: lmdb._Database
+    ledger_keys: lmdb._Database
+    checkpoints: lmdb._Database
     events: lmdb._Database
     requests: lmdb._Database
     request_expiry: lmdb._Database

@@ -20,12 +20,11 @@ from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
 from ftc_core.domain.last_bootstrap import LastBootstrap
-from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.limits import TRUST_CANDIDATES_MAX
 from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.block_reads import LmdbBlockReads
 from ftc_core.storage.lmdb.counts import Counts, split_account
 from ftc_core.storage.lmdb.faults import corrupt, translate
+from ftc_core.storage.lmdb.ledger_reads import LmdbLedgerReads
 from ftc_core.storage.lmdb.records import Codec
 from ftc_core.storage.lmdb.scan import rows_under, rows_up
 from ftc_core.storage.lmdb.tables import (
@@ -45,7 +44,7 @@ __all__ = ["LmdbView"]
 T = TypeVar("T")
 
 
-class LmdbView(LmdbBlockReads):
+class LmdbView(LmdbLedgerReads):
     """The port's `View` over one transaction.
 
     As a context manager it ends the transaction, and turns LMDB's errors into FtcError INTERNAL_1 or _5.
@@ -258,21 +257,6 @@ class LmdbView(LmdbBlockReads):
         return records.BULK_JOB.decode(stored)
 
     # --- history -----------------------------------------------------------------------------------
-
-    def ledger(self, fingerprint: bytes) -> list[LedgerEntry]:
-        if len(fingerprint) != FINGERPRINT_BYTES:
-            return []
-        entries = rows_under(self._txn, self._tables.ledger, fingerprint)
-        return [records.LEDGER_ENTRY.decode(stored) for _, stored in entries]
-
-    def ledger_head(self, fingerprint: bytes) -> LedgerEntry | None:
-        """The newest entry of one certificate's history."""
-        cursor = self._txn.cursor(self._tables.ledger)
-        beyond = cursor.set_range(prefix_end(fingerprint))
-        found = cursor.prev() if beyond else cursor.last()
-        if not found or not cursor.key().startswith(fingerprint):
-            return None
-        return records.LEDGER_ENTRY.decode(cursor.value())
 
     def events(self, *, after_revision: int, limit: int) -> list[Event]:
         rows = rows_up(self._txn, self._tables.events, number_key(max(0, after_revision + 1)), None)

@@ -1,0 +1,131 @@
+"""Exporting the ledger: everything for an operator, its own part for an account.
+
+The document is made in pieces, each in a thread, with a rest of the same length after it; nothing but the
+tiles of the checkpoint's tree and one tile's histories is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from itertools import groupby
+
+from ftc_core.application.context import ApplicationContext, require_account
+from ftc_core.application.ledger_checkpoints import make_checkpoint
+from ftc_core.application.ledger_proofs import LedgerProofs, Tile
+from ftc_core.credentials.ledger_keys import LedgerKeyFiles
+from ftc_core.domain.checkpoint import SignedCheckpoint
+from ftc_core.domain.ledger_disclosure import disclose
+from ftc_core.domain.ledger_export import (
+    CheckpointRecord,
+    EntryRecord,
+    ExportWriter,
+    HeaderRecord,
+    HistoryRecord,
+    KeyRecord,
+)
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import LEDGER_PIECE_BYTES, LEDGER_READ_AT_ONCE
+from ftc_core.storage.port import Store
+
+__all__ = ["export_ledger"]
+
+
+async def export_ledger(
+    context: ApplicationContext, keys: LedgerKeyFiles, viewer: str | None
+) -> AsyncIterator[bytes]:
+    """The document for an account, None: for an operator, in pieces of whole lines.
+
+    It is the ledger as of now: a checkpoint is made first if the last one does not cover all of it. Raises
+    FtcError RESOURCE_NOT_FOUND for an account that there is not, and as `make_checkpoint`.
+    """
+    if viewer is not None:
+        with context.store.view() as view:
+            require_account(view, viewer)
+    await make_checkpoint(context, keys)
+    pieces = _in_pieces(_lines(context, keys, viewer))
+    while True:
+        began = time.monotonic()
+        piece = await asyncio.to_thread(next, pieces, None)
+        if piece is None:
+            return
+        await asyncio.sleep(time.monotonic() - began)
+        yield piece
+
+
+def _in_pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    piece = bytearray()
+    for line in lines:
+        piece += line
+        if len(piece) >= LEDGER_PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece)
+
+
+def _lines(context: ApplicationContext, keys: LedgerKeyFiles, viewer: str | None) -> Iterator[bytes]:
+    store, writer = context.store, ExportWriter()
+    with store.view() as view:
+        last, statements = view.last_checkpoint(), view.list_ledger_keys()
+        tiles = view.list_ledger_tiles()
+    if last is None:
+        raise FtcError(Reason.INTERNAL_5, "the ledger has lost its checkpoints")
+    key, proofs = keys.load(statements[-1].public_key), LedgerProofs(last.checkpoint, tiles)
+    yield writer.line(HeaderRecord(1, context.now(), viewer))
+    for statement in statements:
+        yield writer.line(KeyRecord(statement))
+    for signed in [last] if viewer is not None else _checkpoints(store, last):
+        yield writer.line(CheckpointRecord(signed))
+    for number, wanted in _every(proofs) if viewer is None else _owned(store, proofs, viewer):
+        with store.view() as view:
+            tile = proofs.read(view, number)
+        yield from _histories(writer, tile, wanted, viewer)
+    yield writer.end(last.checkpoint, key)
+
+
+def _checkpoints(store: Store, last: SignedCheckpoint) -> Iterator[SignedCheckpoint]:
+    """All, up to the last one of the document."""
+    after = 0
+    while after < last.checkpoint.number:
+        with store.view() as view:
+            page = view.list_checkpoints(after=after, limit=LEDGER_READ_AT_ONCE)
+        if not page:
+            raise FtcError(Reason.INTERNAL_5, "the ledger has lost checkpoints")
+        for signed in page:
+            after = signed.checkpoint.number
+            if after <= last.checkpoint.number:
+                yield signed
+
+
+def _every(proofs: LedgerProofs) -> Iterator[tuple[int, None]]:
+    """Each tile, and all of it."""
+    return ((number, None) for number in range(proofs.tile_count))
+
+
+def _owned(store: Store, proofs: LedgerProofs, account_id: str) -> Iterator[tuple[int, list[bytes]]]:
+    """Each tile in which the account has histories, and which those may be."""
+    after: bytes | None = None
+    while True:
+        with store.view() as view:
+            page = view.list_owned(account_id, after=after, limit=LEDGER_READ_AT_ONCE)
+        if not page:
+            return
+        if proofs.tile_count:
+            for number, fingerprints in groupby(page, proofs.tile_of):
+                yield number, list(fingerprints)
+        after = page[-1]
+
+
+def _histories(
+    writer: ExportWriter, tile: Tile, wanted: list[bytes] | None, viewer: str | None
+) -> Iterator[bytes]:
+    for fingerprint in tile.fingerprints if wanted is None else wanted:
+        proven = tile.prove(fingerprint)
+        if proven is None:  # it came after the checkpoint
+            continue
+        shown = disclose(proven.entries, viewer)
+        if shown:
+            yield writer.line(HistoryRecord(proven.head, proven.proof))
+            for entry in shown:
+                yield writer.line(EntryRecord(entry))
