@@ -16,12 +16,13 @@ from ftc_core.errors import FtcError
 from ftc_core.limits import COMMIT_PACE_S, EVENTS_COMPACTION_INTERVAL_S, KEY_USE_INTERVAL_S
 from ftc_core.listen import ANY_HOST, ListenAddress
 from ftc_core.observability.metrics import observe_commit
+from ftc_core.observability.publishing import PUBLISH_INTERVAL_S, repeat
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.group_commit import GroupCommit
 from ftc_grpc.expiry import sweep_forever
-from ftc_grpc.interceptors.call_log import log_call
-from ftc_grpc.interceptors.call_metrics import observe_call
+from ftc_grpc.interceptors.call_log import CallLog
+from ftc_grpc.interceptors.call_metrics import CallMetrics
 from ftc_grpc.mutual_tls import MutualTls
 from ftc_grpc.periodic import repeat_forever
 from ftc_grpc.server import ApiServer
@@ -48,11 +49,12 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
             pepper=directory.api_key_pepper,
             policy=Policy.of(settings),
         )
+        metrics = CallMetrics()
         server = ApiServer(
             context,
             certificate_pem=identity.certificate_pem,
             private_key_pem=identity.private_key_pem,
-            observers=(log_call, observe_call),
+            observers=(CallLog(), metrics),
             bulk_directory=directory.bulk,
             mutual_tls=MutualTls.from_settings(settings),
         )
@@ -69,6 +71,7 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
         compact = functools.partial(compact_events, context)
         chores = [
             asyncio.create_task(sweep_forever(context)),
+            asyncio.create_task(repeat(metrics.publish, PUBLISH_INTERVAL_S)),
             asyncio.create_task(
                 repeat_forever(record_uses, name="record of API key uses", interval_s=KEY_USE_INTERVAL_S)
             ),
@@ -83,6 +86,7 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
                 chore.cancel()
             await asyncio.wait(chores)
             await server.stop(settings.shutdown_grace_s)
+            metrics.publish()
             with contextlib.suppress(FtcError):  # coarse by nature: no reason to end badly
                 await record_uses()
     finally:

@@ -40,6 +40,7 @@ E = TypeVar("E", bound=StrEnum)
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 _ETAG = re.compile(r'"([0-9]{1,18})"')
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_REVISION = -1
 """Stands for an etag that we never gave out: it differs from every revision."""
 
@@ -214,9 +215,8 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
     """A moment as protobuf has it."""
     if moment is None:
         return None
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
+    since = moment - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
 def etag_of(revision: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from ftc_core.domain.identity import is_resource_id
@@ -32,8 +33,7 @@ class NamePattern:
 
     def format(self, *ids: str) -> str:
         """The name with `ids` in the places of the variables, in order."""
-        remaining = iter(ids)
-        return "/".join(next(remaining) if _is_variable(part) else part for part in self.pattern.split("/"))
+        return _template(self.pattern).format(*ids)
 
     def parse(self, name: str, *, field: str) -> tuple[str, ...]:
         """The IDs in `name`, in order.
@@ -67,6 +67,12 @@ class NamePattern:
             elif part != wanted:
                 return None
         return tuple(ids)
+
+
+@functools.cache
+def _template(pattern: str) -> str:
+    """`pattern` for `str.format`, its variables by position."""
+    return "/".join("{}" if _is_variable(part) else part for part in pattern.split("/"))
 
 
 def _is_variable(part: str) -> bool:

@@ -33,7 +33,7 @@ from ftc_grpc._gen.ftc.v1 import (
 from ftc_grpc.authorization import OPEN_METHODS, check_complete
 from ftc_grpc.health import Health
 from ftc_grpc.interceptors.authentication import AuthenticationInterceptor
-from ftc_grpc.interceptors.call_log import CallLogInterceptor, CallObserver, log_call
+from ftc_grpc.interceptors.call_log import CallLogInterceptor, CallObserver
 from ftc_grpc.interceptors.client_certificate import ClientCertificateInterceptor
 from ftc_grpc.interceptors.errors import ErrorInterceptor
 from ftc_grpc.interceptors.running_calls import RunningCallsInterceptor
@@ -98,7 +98,7 @@ class ApiServer:
         private_key_pem: bytes,
         bulk_directory: Path,
         mutual_tls: MutualTls | None = None,
-        observers: Sequence[CallObserver] = (log_call,),
+        observers: Sequence[CallObserver] = (),
     ) -> None:
         check_complete(
             f"/{service.full_name}/{method.name}"

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from ftc_core.observability.tallies import TalliedHistogram
+
 __all__ = [
     "ASSOCIATIONS",
     "BOOTSTRAPS",
@@ -140,7 +142,7 @@ def observe_commit(submissions: int, queued_s: float, write_s: float) -> None:
 
 # --- API ---------------------------------------------------------------------------------------------
 RPCS = Counter("ftc_rpcs", "Finished RPCs by gRPC status code.", ("method", "code"))
-RPC_SECONDS = Histogram(
+RPC_SECONDS = TalliedHistogram(
     "ftc_rpc_duration_seconds",
     "Seconds from an RPC's arrival to its end; of a stream, its whole life.",
     ("method",),

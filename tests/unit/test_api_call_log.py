@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from ftc_grpc.interceptors.call_log import CallRecord, log_call
+from ftc_grpc.interceptors.call_log import CallLog, CallRecord
 
 SERVICE = "/ftc.v1.DeviceEnrollmentService"
 
@@ -29,7 +29,7 @@ def test_success_of_what_is_routine_is_for_debugging(method: str, outcome: str, 
         method=method, outcome=outcome, seconds=0.1, account_id="", key_id="", uri="", peer="ipv4:127.0.0.1:1"
     )
     with capture_logs() as lines:
-        log_call(record)
+        CallLog()(record)
 
     assert [(line["log_level"], line["method"], line["outcome"]) for line in lines] == [
         (level, method, outcome)
