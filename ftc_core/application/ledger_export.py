@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import groupby
 
 from ftc_core.application.context import ApplicationContext, require_account
@@ -16,6 +16,7 @@ from ftc_core.application.ledger_checkpoints import make_checkpoint
 from ftc_core.application.ledger_proofs import LedgerProofs, Tile
 from ftc_core.credentials.ledger_keys import LedgerKeyFiles
 from ftc_core.domain.checkpoint import SignedCheckpoint
+from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.domain.ledger_disclosure import disclose
 from ftc_core.domain.ledger_export import (
     CheckpointRecord,
@@ -26,7 +27,7 @@ from ftc_core.domain.ledger_export import (
     KeyRecord,
 )
 from ftc_core.errors import FtcError, Reason
-from ftc_core.limits import LEDGER_PIECE_BYTES, LEDGER_READ_AT_ONCE
+from ftc_core.limits import LEDGER_PIECE_BYTES, LEDGER_READ_AT_ONCE, LEDGER_STEP_S
 from ftc_core.storage.port import Store
 
 __all__ = ["export_ledger"]
@@ -44,27 +45,28 @@ async def export_ledger(
         with context.store.view() as view:
             require_account(view, viewer)
     await make_checkpoint(context, keys)
-    pieces = _in_pieces(_lines(context, keys, viewer))
-    while True:
+    lines = _lines(context, keys, viewer)
+    ended = False
+    while not ended:
         began = time.monotonic()
-        piece = await asyncio.to_thread(next, pieces, None)
-        if piece is None:
-            return
+        piece, ended = await asyncio.to_thread(_next_piece, lines, began + LEDGER_STEP_S)
         await asyncio.sleep(time.monotonic() - began)
-        yield piece
+        if piece:
+            yield piece
 
 
-def _in_pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+def _next_piece(lines: Iterator[bytes], until: float) -> tuple[bytes, bool]:
+    """Lines, until there are enough of them or it is time; and whether these are the last."""
     piece = bytearray()
     for line in lines:
         piece += line
-        if len(piece) >= LEDGER_PIECE_BYTES:
-            yield bytes(piece)
-            piece.clear()
-    yield bytes(piece)
+        if len(piece) >= LEDGER_PIECE_BYTES or time.monotonic() >= until:
+            return bytes(piece), False
+    return bytes(piece), True
 
 
 def _lines(context: ApplicationContext, keys: LedgerKeyFiles, viewer: str | None) -> Iterator[bytes]:
+    """Those of the document, and an empty one for each step that gives none."""
     store, writer = context.store, ExportWriter()
     with store.view() as view:
         last, statements = view.last_checkpoint(), view.list_ledger_keys()
@@ -78,9 +80,11 @@ def _lines(context: ApplicationContext, keys: LedgerKeyFiles, viewer: str | None
     for signed in [last] if viewer is not None else _checkpoints(store, last):
         yield writer.line(CheckpointRecord(signed))
     for number, wanted in _every(proofs) if viewer is None else _owned(store, proofs, viewer):
-        with store.view() as view:
-            tile = proofs.read(view, number)
-        yield from _histories(writer, tile, wanted, viewer)
+        entries: list[LedgerEntry] = []
+        for page in proofs.pages(number, store):
+            entries += page
+            yield b""
+        yield from _histories(writer, proofs.tile(number, entries), wanted, viewer)
     yield writer.end(last.checkpoint, key)
 
 

@@ -12,7 +12,7 @@ from ftc_core.domain.checkpoint import Checkpoint, Head, InclusionProof, LedgerT
 from ftc_core.domain.ledger import LedgerEntry
 from ftc_core.domain.merkle import EMPTY_ROOT, TILE_LEAVES, Subtree
 from ftc_core.limits import LEDGER_READ_AT_ONCE
-from ftc_core.storage.port import View
+from ftc_core.storage.port import Store
 
 __all__ = ["LedgerProofs", "ProvenHistory", "Tile"]
 
@@ -43,31 +43,37 @@ class LedgerProofs:
         """The number of the tile that has it, if one has: the tree must have tiles."""
         return max(0, bisect_right(self._first, fingerprint) - 1)
 
-    def read(self, view: View, number: int) -> Tile:
-        """One tile, as of the checkpoint, whenever it is read."""
-        revision = self._checkpoint.revision
-        entries = [entry for entry in self._entries(view, number) if entry.revision <= revision]
-        return Tile(entries, revision, number, tuple(self._above.path(number)))
+    def pages(self, number: int, store: Store) -> Iterator[list[LedgerEntry]]:
+        """The entries of one tile, as of the checkpoint whenever they are read: a snapshot for each page."""
+        beyond = self._first[number + 1] if number + 1 < len(self._first) else None
+        after = (self._first[number], 0)
+        more = True
+        while more:
+            with store.view() as view:
+                page = view.list_ledger(after=after, limit=LEDGER_READ_AT_ONCE)
+            more = len(page) == LEDGER_READ_AT_ONCE and (beyond is None or page[-1].fingerprint < beyond)
+            if more:
+                after = (page[-1].fingerprint, page[-1].sequence)
+            yield [
+                entry
+                for entry in page
+                if (beyond is None or entry.fingerprint < beyond)
+                and entry.revision <= self._checkpoint.revision
+            ]
 
-    def find(self, view: View, fingerprint: bytes) -> tuple[bool, ProvenHistory | None]:
+    def tile(self, number: int, entries: list[LedgerEntry]) -> Tile:
+        """The tile that has these entries."""
+        return Tile(entries, self._checkpoint.revision, number, tuple(self._above.path(number)))
+
+    def find(self, store: Store, fingerprint: bytes) -> tuple[bool, ProvenHistory | None]:
         """Whether the ledger still gives the tile that would have the history; and the history, if it has."""
         root = self._checkpoint.root_hash
         if not self._first:
             return root == EMPTY_ROOT, None
         number = self.tile_of(fingerprint)
-        tile = self.read(view, number)
+        tile = self.tile(number, [entry for page in self.pages(number, store) for entry in page])
         genuine = tile.root == self._roots[number] and self._above.root == root
         return genuine, tile.prove(fingerprint)
-
-    def _entries(self, view: View, number: int) -> Iterator[LedgerEntry]:
-        beyond = self._first[number + 1] if number + 1 < len(self._first) else None
-        after = (self._first[number], 0)
-        while page := view.list_ledger(after=after, limit=LEDGER_READ_AT_ONCE):
-            for entry in page:
-                if beyond is not None and entry.fingerprint >= beyond:
-                    return
-                yield entry
-            after = (page[-1].fingerprint, page[-1].sequence)
 
 
 class Tile:

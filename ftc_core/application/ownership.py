@@ -10,7 +10,14 @@ from ftc_core.application.context import ApplicationContext
 from ftc_core.application.ledger_proofs import LedgerProofs
 from ftc_core.application.named_device import NamedDevice, find_fingerprint
 from ftc_core.domain import ledger_keys
-from ftc_core.domain.checkpoint import Head, SignedCheckpoint, proves, verify_signature
+from ftc_core.domain.checkpoint import (
+    Checkpoint,
+    Head,
+    LedgerTile,
+    SignedCheckpoint,
+    proves,
+    verify_signature,
+)
 from ftc_core.domain.ledger import LedgerEntry, LedgerKind
 from ftc_core.domain.ledger_disclosure import ShownEntry, disclose, own_entries
 from ftc_core.domain.ledger_keys import KeyStatement, signer_of
@@ -74,17 +81,17 @@ def _verify(store: Store, viewer: str | None, target: NamedDevice) -> OwnershipV
         fingerprint = find_fingerprint(view, target)
         entries = view.ledger(fingerprint)
         own = _shown(entries, viewer)
-        signed, findings = view.last_checkpoint(), []
-        head = None
-        if signed is not None:
-            findings += _check_signature(view.list_ledger_keys(), signed)
-            head, unproven = _check_proof(view, signed, fingerprint)
-            findings += unproven
-        check = HistoryCheck(fingerprint, head, newer=True)
-        for entry in disclose(entries, None):
-            check.add(entry)
-        findings += check.finish()
-        findings += _check_record(view, entries[-1])
+        other_owner = _check_record(view, entries[-1])
+        signed, tiles, statements = view.last_checkpoint(), view.list_ledger_tiles(), view.list_ledger_keys()
+    findings, head = [], None
+    if signed is not None:
+        findings += _check_signature(statements, signed)
+        head, unproven = _check_proof(store, signed.checkpoint, tiles, fingerprint)
+        findings += unproven
+    check = HistoryCheck(fingerprint, head, newer=True)
+    for entry in disclose(entries, None):
+        check.add(entry)
+    findings += [*check.finish(), *other_owner]
     covered = [entry.sequence for entry in own if head is not None and entry.sequence <= head.sequence]
     return OwnershipVerification(fingerprint, len(own), signed, max(covered, default=0), tuple(findings))
 
@@ -110,11 +117,10 @@ def _check_signature(statements: list[KeyStatement], signed: SignedCheckpoint) -
 
 
 def _check_proof(
-    view: View, signed: SignedCheckpoint, fingerprint: bytes
+    store: Store, checkpoint: Checkpoint, tiles: list[LedgerTile], fingerprint: bytes
 ) -> tuple[Head | None, list[Finding]]:
     """The head that the checkpoint proves, if it covers the device."""
-    checkpoint = signed.checkpoint
-    genuine, proven = LedgerProofs(checkpoint, view.list_ledger_tiles()).find(view, fingerprint)
+    genuine, proven = LedgerProofs(checkpoint, tiles).find(store, fingerprint)
     head = None if proven is None else proven.head
     if genuine and (proven is None or proves(checkpoint, proven.head, proven.proof)):
         return head, []
