@@ -175,6 +175,8 @@ CODE_FAILURES_WINDOW_S = 60.0
 # --- ledger ----------------------------------------------------------------------------------------
 LEDGER_READ_AT_ONCE = 500
 """Entries read in one snapshot and one step of a thread: milliseconds, for which an event loop may wait."""
+LEDGER_STEP_S = 0.005
+"""Seconds after which a thread that exports lets others have their turn; one tile takes it longer."""
 LEDGER_PIECE_BYTES = 64 * 1024
 """Bytes of an export that are handed on at once."""
 LEDGER_LINE_MAX_BYTES = 16 * 1024
