@@ -144,7 +144,7 @@ class _HeadReading:
             entries = view.list_ledger(after=self._after, limit=LEDGER_READ_AT_ONCE)
         for finder, tree in self._growing:
             for entry in entries:
-                if (head := finder.add(entry)) is not None:
+                if (head := finder.add(entry, entry.revision)) is not None:
                     tree.add(head)
         if len(entries) == LEDGER_READ_AT_ONCE:
             self._after = (entries[-1].fingerprint, entries[-1].sequence)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from ftc_core.domain import merkle
 from ftc_core.domain.ledger import GENESIS_HASH, LedgerEntry
-from ftc_core.domain.ledger_disclosure import Digest, Number
+from ftc_core.domain.ledger_disclosure import Digest, Number, ShownEntry
 from ftc_core.domain.merkle import TILE_LEAVES, TreeHash
 
 __all__ = [
@@ -105,14 +105,14 @@ class HeadFinder:
 
     def __init__(self, revision: int) -> None:
         self._revision = revision
-        self._last: LedgerEntry | None = None
+        self._last: LedgerEntry | ShownEntry | None = None
 
-    def add(self, entry: LedgerEntry) -> Head | None:
-        """The next entry → the head of the history before it, if it begins another one."""
+    def add(self, entry: LedgerEntry | ShownEntry, revision: int) -> Head | None:
+        """The next entry, of this revision → the head of the history before it, if it begins another one."""
         found = None
         if self._last is not None and entry.fingerprint != self._last.fingerprint:
             found = self.finish()
-        if entry.revision <= self._revision:
+        if revision <= self._revision:
             self._last = entry
         return found
 
@@ -126,7 +126,7 @@ def heads_at(entries: Iterable[LedgerEntry], revision: int) -> Iterator[Head]:
     """The heads as of `revision` of all these entries, which come in order."""
     finder = HeadFinder(revision)
     for entry in entries:
-        if (head := finder.add(entry)) is not None:
+        if (head := finder.add(entry, entry.revision)) is not None:
             yield head
     if (head := finder.finish()) is not None:
         yield head

@@ -16,6 +16,7 @@ from ftc_core.domain.checkpoint import (
     verify_signature,
 )
 from ftc_core.domain.identity import format_enrollment_id
+from ftc_core.domain.known_checkpoint import KnownCheckpoint
 from ftc_core.domain.ledger_export import (
     CheckpointRecord,
     EndRecord,
@@ -57,10 +58,11 @@ class ExportVerifier:
     """Takes the lines of one document; tells what is wrong with it.
 
     `public_key` is raw (32 bytes), any one of the ledger's: the whole list of keys is verified from it.
-    Memory grows with the longest history alone, and with the number of keys.
+    `known` is the checkpoint of an earlier document that was verified: this one must go on from there
+    (`KnownCheckpoint`). Memory grows with the longest history alone, and with the number of keys.
     """
 
-    def __init__(self, public_key: bytes | None = None) -> None:
+    def __init__(self, public_key: bytes | None = None, known: Checkpoint | None = None) -> None:
         self.summary = ExportSummary()
         self._pinned = public_key
         self._digest = hashlib.sha256()
@@ -70,6 +72,7 @@ class ExportVerifier:
         self._history: HistoryCheck | None = None
         self._next_leaf = 0
         self._last_fingerprint: bytes | None = None
+        self._known = None if known is None else KnownCheckpoint(known)
         self._found: list[Finding] = []
 
     def feed(self, line: bytes) -> list[Finding]:
@@ -147,6 +150,8 @@ class ExportVerifier:
         ):
             self._find(LedgerFault.CHECKPOINT_UNLINKED, f"{name}: it does not follow from the one before")
         self.summary.checkpoint = checkpoint
+        if self._known is not None:
+            self._found += self._known.see(checkpoint)
 
     def _take_history(self, record: HistoryRecord) -> None:
         self._close_history()
@@ -181,8 +186,10 @@ class ExportVerifier:
         self.summary.entries += 1
         if self._history is None:
             self._find(LedgerFault.DOCUMENT_MALFORMED, f"line {self._line}: an entry outside of a history")
-        else:
-            self._history.add(record.entry)
+            return
+        self._history.add(record.entry)
+        if self._known is not None:
+            self._known.add(record.entry)
 
     def _close_history(self) -> None:
         if self._history is not None:
@@ -196,6 +203,8 @@ class ExportVerifier:
             self._find(LedgerFault.CHECKPOINT_INVALID, "the document has no checkpoint, or no valid key")
             return
         self._check_leaves(checkpoint.head_count, None)
+        if self._known is not None:
+            self._found += self._known.finish(checkpoint, whole=summary.account_id is None)
         if not end_is_signed(end, checkpoint, self._keys[-1].public_key):
             self._find(LedgerFault.DOCUMENT_CHANGED, "the newest key has not signed the end of this document")
         elif (end.histories, end.entries) != (summary.histories, summary.entries):

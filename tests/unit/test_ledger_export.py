@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from ftc_core.domain.checkpoint import heads_at
+from ftc_core.domain.checkpoint import Checkpoint, SignedCheckpoint, heads_at
 from ftc_core.domain.export_verifier import ExportVerifier
-from ftc_core.domain.ledger import LedgerKind, append
+from ftc_core.domain.ledger import LedgerEntry, LedgerKind, append
 from ftc_core.domain.ledger_disclosure import EntryContent, disclose
 from ftc_core.domain.ledger_export import (
     EntryRecord,
@@ -24,6 +24,7 @@ from ftc_core.domain.ledger_verification import Finding, LedgerFault
 from tests.ledgers import (
     ACCOUNTS,
     NOW,
+    Ledger,
     checkpoint_of,
     export,
     fingerprint,
@@ -442,3 +443,71 @@ def test_a_document_whose_end_another_key_has_signed_is_not_as_it_was_written() 
     signed = checkpoint_of(list(heads_at(ledger.entries(), ledger.revision)), ledger.revision)
     forged = writer.end(signed.checkpoint, signing_key(5))
     assert named(verify([*lines[:-1], forged], PIN)) == [(LedgerFault.DOCUMENT_CHANGED, None, None)]
+
+
+# --- against what the reader knows -----------------------------------------------------------------
+
+
+def verified_after(lines: Sequence[bytes], known: Checkpoint) -> list[LedgerFault]:
+    """What a reader finds who has verified an earlier document."""
+    verifier = ExportVerifier(PIN, known)
+    found = [finding for line in lines for finding in verifier.feed(line)]
+    return [finding.fault for finding in (*found, *verifier.finish())]
+
+
+@pytest.fixture
+def grown() -> tuple[Ledger, SignedCheckpoint, SignedCheckpoint]:
+    """A ledger that has grown since its first checkpoint, and both."""
+    ledger = some_ledger()
+    first = checkpoint_of(list(heads_at(ledger.entries(), ledger.revision)), ledger.revision)
+    ledger.release(4)
+    ledger.claim(7, ACCOUNTS[1])
+    heads = list(heads_at(ledger.entries(), ledger.revision))
+    return ledger, first, checkpoint_of(heads, ledger.revision, previous=first.checkpoint)
+
+
+@pytest.mark.parametrize("account", [None, ACCOUNTS[0]])
+def test_a_document_that_goes_on_from_a_known_checkpoint_passes(
+    grown: tuple[Ledger, SignedCheckpoint, SignedCheckpoint], account: str | None
+) -> None:
+    ledger, first, second = grown
+    checkpoints = [first, second] if account is None else [second]
+    lines = export(ledger, account_id=account, checkpoints=checkpoints)
+    assert verified_after(lines, first.checkpoint) == verified_after(lines, second.checkpoint) == []
+
+
+@pytest.mark.parametrize("account", [None, ACCOUNTS[0]])
+def test_an_older_document_is_seen_to_be_one(
+    grown: tuple[Ledger, SignedCheckpoint, SignedCheckpoint], account: str | None
+) -> None:
+    _, _, second = grown
+    lines = export(some_ledger(), account_id=account)
+    assert verify(lines, PIN) == []
+    assert verified_after(lines, second.checkpoint) == [LedgerFault.CHECKPOINT_OUTDATED]
+
+
+def test_another_past_is_seen_even_if_the_key_has_signed_it(
+    grown: tuple[Ledger, SignedCheckpoint, SignedCheckpoint],
+) -> None:
+    """The device 0 was never A's, says the holder of the key; all that he can make is right."""
+    ledger, first, _ = grown
+    ledger.histories[fingerprint(0)] = rewritten(ledger.histories[fingerprint(0)])
+    heads = list(heads_at(ledger.entries(), ledger.revision))
+    forged = checkpoint_of(heads, ledger.revision, previous=first.checkpoint)
+    lines = export(ledger, checkpoints=[first, forged])
+    assert verify(lines, PIN) == []
+    assert verified_after(lines, first.checkpoint) == [LedgerFault.CHECKPOINT_CONTRADICTED]
+    earlier = checkpoint_of(list(heads_at(ledger.entries(), first.checkpoint.revision)), 12)
+    anew = checkpoint_of(heads, ledger.revision, previous=earlier.checkpoint)
+    lines = export(ledger, checkpoints=[earlier, anew])
+    assert verify(lines, PIN) == []
+    assert verified_after(lines, first.checkpoint) == [LedgerFault.CHECKPOINT_CONTRADICTED] * 2
+
+
+def rewritten(history: list[LedgerEntry]) -> list[LedgerEntry]:
+    """With another first owner."""
+    [entry] = history
+    fields = msgspec.structs.asdict(entry) | {"account_id": ACCOUNTS[2]}
+    for derived in ("sequence", "previous_hash", "hash"):
+        del fields[derived]
+    return [append(None, **fields)]
