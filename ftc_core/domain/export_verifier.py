@@ -50,6 +50,8 @@ class ExportSummary(msgspec.Struct, kw_only=True):
     findings: int = 0
 
 
+_QUOTED_MAX_CHARS = 200
+
 _ORDER = (HeaderRecord, KeyRecord, CheckpointRecord, HistoryRecord, EndRecord)
 """Of the sections of a document; entries belong to their history."""
 
@@ -81,7 +83,9 @@ class ExportVerifier:
         try:
             record = decode_record(line)
         except msgspec.MsgspecError as error:
-            self._find(LedgerFault.DOCUMENT_MALFORMED, f"line {self._line}: {error}")
+            # What it quotes of the line comes from strangers, and goes to a terminal.
+            quoted = ascii(str(error))[1:-1][:_QUOTED_MAX_CHARS]
+            self._find(LedgerFault.DOCUMENT_MALFORMED, f"line {self._line}: {quoted}")
         else:
             self._take(record)
         self._digest.update(line)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -53,7 +53,7 @@ class HeaderRecord(_Record, frozen=True, tag="header"):
 
     format: Literal[1]
     made_at: datetime
-    account_id: str | None
+    account_id: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")] | None
 
 
 class KeyRecord(_Record, frozen=True, tag="key"):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ftc_core.domain.checkpoint import Checkpoint, SignedCheckpoint, heads_at
+from ftc_core.domain.checkpoint import Checkpoint, Head, InclusionProof, SignedCheckpoint, heads_at
 from ftc_core.domain.export_verifier import ExportVerifier
 from ftc_core.domain.ledger import LedgerEntry, LedgerKind, append
 from ftc_core.domain.ledger_disclosure import EntryContent, disclose
@@ -21,6 +21,7 @@ from ftc_core.domain.ledger_export import (
 )
 from ftc_core.domain.ledger_keys import make_statement, public_bytes
 from ftc_core.domain.ledger_verification import Finding, LedgerFault
+from ftc_core.limits import LEDGER_LINE_MAX_BYTES
 from tests.ledgers import (
     ACCOUNTS,
     NOW,
@@ -432,6 +433,32 @@ def test_a_line_that_is_no_record_is_named(line: bytes) -> None:
     lines.insert(7, line)
     assert named(verify(lines, PIN))[0] == (LedgerFault.DOCUMENT_MALFORMED, None, None)
     assert verify([line], PIN)[0].detail.startswith("line 1: ")
+
+
+def test_what_is_quoted_of_a_line_is_short_and_has_no_control_characters() -> None:
+    escape = (
+        b'{"type":"header","format":1,"made_at":"2026-11-23T12:00:00Z","account_id":null,"\\u001b[2J%s":1}'
+    )
+    [malformed, _] = verify([escape % (b"x" * 1_000)])
+    assert malformed.fault is LedgerFault.DOCUMENT_MALFORMED
+    assert malformed.text.isprintable()
+    assert "[2Jxxx" in malformed.text
+    assert len(malformed.text) < 250
+
+
+def test_a_header_for_what_is_no_account_is_none() -> None:
+    header = b'{"type":"header","format":1,"made_at":"2026-11-23T12:00:00Z","account_id":"%s"}'
+    for account in (b"a" * 31, b"A" * 32, b"a" * 32 + b"\\n", b""):
+        assert named(verify([header % account]))[0] == (LedgerFault.DOCUMENT_MALFORMED, None, None)
+    assert named(verify([header % (b"a" * 32)])) == [(LedgerFault.DOCUMENT_CUT, None, None)]
+
+
+def test_no_line_is_near_the_bound() -> None:
+    """A reader that takes lines up to the bound loses none."""
+    head = Head(TARGET, 2**63 - 1, bytes(32))
+    widest = InclusionProof(2**63 - 1, (bytes(32),) * 64)
+    lines = [*export(some_ledger()), ExportWriter().line(HistoryRecord(head, widest))]
+    assert max(map(len, lines)) < LEDGER_LINE_MAX_BYTES / 4
 
 
 def test_a_document_whose_end_another_key_has_signed_is_not_as_it_was_written() -> None:
