@@ -1,27 +1,20 @@
-"""Blocks as messages, and what the requests about them name."""
+"""Blocks as messages, and the CA that a request about them means."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from ftc_core.application.blocks import NamedCertificate, NamedDevice
+from ftc_core.application.blocks import NamedCertificate
 from ftc_core.domain.account import Role
 from ftc_core.domain.block import Block, BlockedKind
 from ftc_core.domain.identity import format_enrollment_id
-from ftc_core.errors import FtcError, Reason
 from ftc_grpc._gen.ftc.v1 import block_pb2
 from ftc_grpc.caller import current_caller, named_resource
 from ftc_grpc.convert import timestamp
-from ftc_grpc.resource_names import DEVICE, TRUSTED_CERTIFICATE
+from ftc_grpc.named_device import check_alone
+from ftc_grpc.resource_names import TRUSTED_CERTIFICATE
 
-__all__ = ["block_to_proto", "named_certificate", "named_device"]
-
-
-class DeviceRequest(Protocol):
-    """The fields of every request that blocks or unblocks a device."""
-
-    name: str
-    enrollment_identity: str
+__all__ = ["block_to_proto", "named_certificate"]
 
 
 class CertificateRequest(Protocol):
@@ -31,18 +24,10 @@ class CertificateRequest(Protocol):
     certificate_fingerprint: str
 
 
-def named_device(request: DeviceRequest) -> NamedDevice:
-    """The device. Raises FtcError FIELD_INVALID if it is named twice; else as `named_resource`."""
-    if request.enrollment_identity:
-        _check_alone(request.name, "enrollment_identity")
-        return NamedDevice(enrollment_identity=request.enrollment_identity)
-    return NamedDevice(*named_resource(request.name, DEVICE))
-
-
 def named_certificate(request: CertificateRequest) -> NamedCertificate:
     """The CA. Raises FtcError FIELD_INVALID if it is named twice; else as `named_resource`."""
     if request.certificate_fingerprint:
-        _check_alone(request.name, "certificate_fingerprint")
+        check_alone(request.name, "certificate_fingerprint")
         return NamedCertificate(certificate_fingerprint=request.certificate_fingerprint)
     return NamedCertificate(*named_resource(request.name, TRUSTED_CERTIFICATE))
 
@@ -61,8 +46,3 @@ def block_to_proto(block: Block) -> block_pb2.Block:
         blocked_at=timestamp(block.blocked_at),
         blocked_by=block.blocked_by if told else "",
     )
-
-
-def _check_alone(name: str, field: str) -> None:
-    if name:
-        raise FtcError(Reason.FIELD_INVALID, f"name and {field} exclude each other", field=field)

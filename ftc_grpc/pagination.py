@@ -42,20 +42,22 @@ class Paginator:
     def __init__(self, secret: bytes) -> None:
         self._key = hmac.digest(secret, _KEY_CONTEXT, hashlib.sha256)
 
-    def read(self, query: ListQuery, *, scope: str, orders: Sequence[str] = ("id",)) -> PageRequest:
+    def read(
+        self, query: ListQuery, *, scope: str, orders: Sequence[str] = ("id",), descending: bool = False
+    ) -> PageRequest:
         """The page asked for. `scope` names collection and parent, `orders` what it may be ordered by.
 
-        The first of them is the default. Raises FtcError FIELD_INVALID for a negative size or another order;
-        PAGE_TOKEN_INVALID for a token that does not belong to the query.
+        The first of them is the default, in reverse if `descending`. Raises FtcError FIELD_INVALID for a
+        negative size or another order; PAGE_TOKEN_INVALID for a token that does not belong to the query.
         """
         if query.page_size < 0:
             raise FtcError(Reason.FIELD_INVALID, "page_size is negative", field="page_size")
-        order, descending = _order(query.order_by)
+        order, reverse = _order(query.order_by)
         if order not in ("", *orders):
             raise _not_served(query.order_by, orders)
         return PageRequest(
             order=order or orders[0],
-            descending=descending,
+            descending=reverse if order else descending,
             after=self._after(query.page_token, _bound(query, scope)) if query.page_token else None,
             size=min(query.page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX),
             with_total=query.include_total_size,

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from ftc_core.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from ftc_grpc.cli.connection import Connection
 
-__all__ = ["Selection", "list_options", "take"]
+__all__ = ["Selection", "list_options", "take", "take_first"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -61,9 +61,19 @@ def take(
     selection: Selection,
 ) -> tuple[list[Message], bool]:
     """The selected resources in `field` of the answers, and whether there are more."""
-    limit = selection.limit
-    request.page_size = min(limit, PAGE_SIZE_MAX)
     request.filter, request.order_by = selection.filter, selection.order_by
+    return take_first(connection, method, request, field, selection.limit)
+
+
+def take_first(
+    connection: Connection,
+    method: grpc.UnaryUnaryMultiCallable[Any, Any],
+    request: Any,
+    field: str,
+    limit: int,
+) -> tuple[list[Message], bool]:
+    """The first `limit` resources in `field` of the answers, and whether there are more."""
+    request.page_size = min(limit, PAGE_SIZE_MAX)
     found: list[Message] = []
     more = False
     for page in connection.api.pages(method, request):

@@ -11,7 +11,7 @@ from ftc_core.application import blocks, devices
 from ftc_core.application.changes import Topic
 from ftc_core.application.context import ApplicationContext
 from ftc_grpc._gen.ftc.v1 import block_pb2, device_pb2, device_service_pb2, device_service_pb2_grpc, watch_pb2
-from ftc_grpc.blocks import block_to_proto, named_device
+from ftc_grpc.blocks import block_to_proto
 from ftc_grpc.caller import (
     ANY_ACCOUNT,
     current_caller,
@@ -21,6 +21,7 @@ from ftc_grpc.caller import (
 )
 from ftc_grpc.convert import device_to_proto, write_options
 from ftc_grpc.device_page import device_page_to_proto
+from ftc_grpc.named_device import named_device
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.resource_names import DEVICE
 from ftc_grpc.services.context import RpcContext
