@@ -102,6 +102,8 @@ class Reason(StrEnum):
     OPERATION_CANCELLED = "OPERATION_CANCELLED"
     OPERATION_UNFINISHED = "OPERATION_UNFINISHED"
     OPERATION_LIMIT_REACHED = "OPERATION_LIMIT_REACHED"
+    LEDGER_EXPORT_RUNNING = "LEDGER_EXPORT_RUNNING"
+    LEDGER_NOT_VERIFIED = "LEDGER_NOT_VERIFIED"
     SHUTTING_DOWN = "SHUTTING_DOWN"
     REVISION_COMPACTED = "REVISION_COMPACTED"
     REVISION_AHEAD = "REVISION_AHEAD"
@@ -468,6 +470,18 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "",
         "account has too many operations",
         "Delete operations that are done, or wait until they are swept (setting operation_retention_days).",
+    ),
+    Reason.LEDGER_EXPORT_RUNNING: ErrorSpec(
+        "RESOURCE_EXHAUSTED",
+        "",
+        "the account's ledger is being exported already",
+        "Wait for the end of that export, or end it.",
+    ),
+    Reason.LEDGER_NOT_VERIFIED: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "",
+        "the ledger is not what was signed",
+        "Keep what you have, export the ledger anew and verify that; docs/ledger.md says what findings mean.",
     ),
     Reason.SHUTTING_DOWN: ErrorSpec("UNAVAILABLE", "5.00", "Server is shutting down", "Retry."),
     Reason.REVISION_COMPACTED: ErrorSpec(

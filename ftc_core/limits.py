@@ -181,6 +181,10 @@ LEDGER_PIECE_BYTES = 64 * 1024
 """Bytes of an export that are handed on at once."""
 LEDGER_LINE_MAX_BYTES = 16 * 1024
 """Bytes of one line of an export: none is a fourth as long, and a verifier holds one."""
+LEDGER_FINDINGS_MAX = 100
+"""Findings that VerifyOwnershipHistory answers with at most."""
+LEDGER_EXPORT_RETRY_S = 10.0
+"""Seconds to wait, as told to an account that exports while it exports."""
 
 # --- bulk ------------------------------------------------------------------------------------------
 BULK_INPUT_MAX_BYTES = 4 * 1024**3

@@ -164,6 +164,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Days for which a bulk operation is kept after its end, with its file and reports.",
         ),
     ] = 7
+    ledger_checkpoint_interval_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=365 * 86_400,
+            description="Seconds between checkpoints of the ownership ledger, each made only if something "
+            "was entered since the last. 0: only when an operator asks for one.",
+        ),
+    ] = 3_600
     dtls_mtu: Annotated[
         int,
         Meta(

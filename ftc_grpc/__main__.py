@@ -11,6 +11,7 @@ from ftc_core.application.context import ApplicationContext
 from ftc_core.application.policy import Policy
 from ftc_core.application.watch import compact_events
 from ftc_core.credentials.data_directory import DataDirectory
+from ftc_core.credentials.ledger_keys import LedgerKeyFiles
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, end_without_store, run_child
 from ftc_core.errors import FtcError
 from ftc_core.limits import COMMIT_PACE_S, EVENTS_COMPACTION_INTERVAL_S, KEY_USE_INTERVAL_S
@@ -56,6 +57,7 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
             private_key_pem=identity.private_key_pem,
             observers=(CallLog(), metrics),
             bulk_directory=directory.bulk,
+            ledger_keys=LedgerKeyFiles(directory),
             mutual_tls=MutualTls.from_settings(settings),
         )
         listen = [each for each in (settings.grpc_listen, settings.mtls_listen) if each is not None]
@@ -79,6 +81,9 @@ async def serve(spec: ChildSpec, ready: Callable[[Ready], None], stop: Stop) -> 
                 repeat_forever(compact, name="compaction of events", interval_s=EVENTS_COMPACTION_INTERVAL_S)
             ),
         ]
+        if interval_s := settings.ledger_checkpoint_interval_s:
+            sign = repeat_forever(server.signing.checkpoint, name="ledger checkpoint", interval_s=interval_s)
+            chores.append(asyncio.create_task(sign))
         try:
             await stop.wait()
         finally:

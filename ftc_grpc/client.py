@@ -19,6 +19,7 @@ from ftc_grpc._gen.ftc.v1.account_service_pb2_grpc import AccountServiceStub
 from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2_grpc import DeviceEnrollmentServiceStub
 from ftc_grpc._gen.ftc.v1.device_service_pb2_grpc import DeviceServiceStub
 from ftc_grpc._gen.ftc.v1.device_transfer_service_pb2_grpc import DeviceTransferServiceStub
+from ftc_grpc._gen.ftc.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2_grpc import TrustedCertificateServiceStub
 from ftc_grpc.status import ERROR_DOMAIN
 
@@ -98,14 +99,16 @@ class ApiClient:
         self.device_enrollments: DeviceEnrollmentServiceStub = DeviceEnrollmentServiceStub(self._channel)
         self.devices: DeviceServiceStub = DeviceServiceStub(self._channel)
         self.device_transfers: DeviceTransferServiceStub = DeviceTransferServiceStub(self._channel)
+        self.ledger: LedgerServiceStub = LedgerServiceStub(self._channel)
         self.operations = OperationsStub(self._channel)
 
     def call(self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
         """The answer. Raises FtcError with the server's own reason, or API_UNREACHABLE if there was none."""
-        try:
-            return method(request, timeout=self._timeout_s)
-        except grpc.RpcError as error:
-            raise error_of(error, self._endpoint) from error
+        return self._answer(method, request, self._timeout_s)
+
+    def wait(self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
+        """As `call`, however long it takes."""
+        return self._answer(method, request, None)
 
     def upload(
         self,
@@ -142,6 +145,17 @@ class ApiClient:
             raise error_of(error, self._endpoint) from error
         finally:
             responses.cancel()  # type: ignore[no-untyped-call] # the stubs forget its type
+
+    def _answer(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        timeout_s: float | None,
+    ) -> Response:
+        try:
+            return method(request, timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise error_of(error, self._endpoint) from error
 
     def close(self) -> None:
         """Close the connection; idempotent."""

@@ -17,6 +17,7 @@ from ftc_core.application.bulk_input import BulkInputs
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.event_tail import EventTail
 from ftc_core.application.key_use import KeyUses
+from ftc_core.credentials.ledger_keys import LedgerKeyFiles
 from ftc_core.limits import BULK_SWEEP_INTERVAL_S, CREDENTIAL_CHECK_S, WATCH_POLL_S
 from ftc_grpc._gen.ftc.v1 import (
     account_service_pb2,
@@ -27,6 +28,8 @@ from ftc_grpc._gen.ftc.v1 import (
     device_service_pb2_grpc,
     device_transfer_service_pb2,
     device_transfer_service_pb2_grpc,
+    ledger_service_pb2,
+    ledger_service_pb2_grpc,
     trusted_certificate_service_pb2,
     trusted_certificate_service_pb2_grpc,
 )
@@ -38,6 +41,7 @@ from ftc_grpc.interceptors.client_certificate import ClientCertificateIntercepto
 from ftc_grpc.interceptors.errors import ErrorInterceptor
 from ftc_grpc.interceptors.running_calls import RunningCallsInterceptor
 from ftc_grpc.interceptors.wrapping import Interceptor
+from ftc_grpc.ledger_signing import LedgerSigning
 from ftc_grpc.listener import Listener, ServerTls
 from ftc_grpc.mutual_tls import MutualTls
 from ftc_grpc.pagination import Paginator
@@ -49,6 +53,7 @@ from ftc_grpc.services.channelz import ChannelzService
 from ftc_grpc.services.device_enrollments import DeviceEnrollmentService
 from ftc_grpc.services.device_transfers import DeviceTransferService
 from ftc_grpc.services.devices import DeviceService
+from ftc_grpc.services.ledger import LedgerService
 from ftc_grpc.services.operations import OperationsService
 from ftc_grpc.services.trusted_certificates import TrustedCertificateService
 from ftc_grpc.services.watch import Watcher
@@ -61,6 +66,7 @@ _API = (
     device_enrollment_service_pb2.DESCRIPTOR.services_by_name["DeviceEnrollmentService"],
     device_service_pb2.DESCRIPTOR.services_by_name["DeviceService"],
     device_transfer_service_pb2.DESCRIPTOR.services_by_name["DeviceTransferService"],
+    ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"],
 )
 _STANDARD = (
     operations_pb2.DESCRIPTOR.services_by_name["Operations"],
@@ -86,8 +92,8 @@ class ApiServer:
 
     `certificate_pem` (with intermediates, if any) and `private_key_pem` are the server's identity. With
     `mutual_tls` there is a second port, which demands client certificates. `bulk_directory` is where uploads
-    are kept. `observers` are told of every finished RPC. `key_uses` has noted the use of each API key, `tail`
-    has the streams that follow events.
+    are kept, `ledger_keys` what signs the ledger. `observers` are told of every finished RPC. `key_uses` has
+    noted the use of each API key, `tail` has the streams that follow events, `signing` makes checkpoints.
     """
 
     def __init__(
@@ -97,6 +103,7 @@ class ApiServer:
         certificate_pem: bytes,
         private_key_pem: bytes,
         bulk_directory: Path,
+        ledger_keys: LedgerKeyFiles,
         mutual_tls: MutualTls | None = None,
         observers: Sequence[CallObserver] = (),
     ) -> None:
@@ -108,6 +115,7 @@ class ApiServer:
         self.key_uses = KeyUses()
         self._health = Health(SERVICES)
         self.tail = EventTail(context.store)
+        self.signing = LedgerSigning(context, ledger_keys)
         self._bulk = BulkJobs(context, BulkInputs(bulk_directory))
         self._running = RunningCalls(context)
         self._chores: list[asyncio.Task[NoReturn]] = []
@@ -171,6 +179,7 @@ class ApiServer:
         enrollments = DeviceEnrollmentService(context, paginator, watcher, self._bulk)
         devices = DeviceService(context, paginator, watcher)
         transfers = DeviceTransferService(context, paginator)
+        ledger = LedgerService(context, self.signing, paginator)
         operations = OperationsService(self._bulk, paginator)
         reflection = reflection_servicer([service.full_name for service in (*_API, *_STANDARD)])
         for listener in self._listeners:
@@ -186,6 +195,7 @@ class ApiServer:
             listener.add(
                 device_transfer_service_pb2_grpc.add_DeviceTransferServiceServicer_to_server, transfers
             )
+            listener.add(ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server, ledger)
             listener.add(operations_pb2_grpc.add_OperationsServicer_to_server, operations)
             listener.add(health_pb2_grpc.add_HealthServicer_to_server, self._health)
             listener.add(channelz_pb2_grpc.add_ChannelzServicer_to_server, ChannelzService())

@@ -21,6 +21,8 @@ from ftc_core.application.authentication import BootstrappedOperator, Principal,
 from ftc_core.application.context import ApplicationContext, WriteOptions, utc_now
 from ftc_core.application.policy import Policy
 from ftc_core.client_identity import ClientIdentity
+from ftc_core.credentials.data_directory import DataDirectory
+from ftc_core.credentials.ledger_keys import LedgerKeyFiles
 from ftc_core.credentials.pki import create_authority, create_server_identity
 from ftc_core.domain.account import Account, Role
 from ftc_core.errors import FtcError
@@ -79,6 +81,9 @@ class TestApi:
         self.client_ca = Manufacturer("Client CA")
         self.identities: dict[str, ClientIdentity] = {}
         self.bulk_directory = directory / "bulk"
+        self.ledger_keys = LedgerKeyFiles(DataDirectory(directory))
+        (directory / "pki").mkdir()
+        self.ledger_keys.create()
         self.server, ports = self.run(self._serve(identity.certificate_pem, identity.private_key_pem))
         self.endpoint, self.mtls_endpoint = (f"127.0.0.1:{port}" for port in ports)
         self.operator: BootstrappedOperator = self.run(bootstrap_operator(self.context))
@@ -91,6 +96,7 @@ class TestApi:
             certificate_pem=certificate_pem,
             private_key_pem=private_key_pem,
             bulk_directory=self.bulk_directory,
+            ledger_keys=self.ledger_keys,
             mutual_tls=MutualTls(self.client_ca.pem, self.identities),
             observers=[self.records.append],
         )

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from itertools import groupby
 
 from ftc_core.application.context import ApplicationContext, require_account
-from ftc_core.application.ledger_checkpoints import make_checkpoint
 from ftc_core.application.ledger_proofs import LedgerProofs, Tile
 from ftc_core.credentials.ledger_keys import LedgerKeyFiles
 from ftc_core.domain.checkpoint import SignedCheckpoint
@@ -35,16 +34,16 @@ __all__ = ["export_ledger"]
 
 async def export_ledger(
     context: ApplicationContext, keys: LedgerKeyFiles, viewer: str | None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The document for an account, None: for an operator, in pieces of whole lines.
 
-    It is the ledger as of now: a checkpoint is made first if the last one does not cover all of it. Raises
-    FtcError RESOURCE_NOT_FOUND for an account that there is not, and as `make_checkpoint`.
+    It is the ledger as of the last checkpoint, whatever has become of it since: one must have been made.
+    Raises FtcError RESOURCE_NOT_FOUND for an account that there is not, INTERNAL_5 if there is no checkpoint,
+    DATA_DIRECTORY_INCOMPATIBLE if keys and store do not belong together, FILE_UNREADABLE.
     """
     if viewer is not None:
         with context.store.view() as view:
             require_account(view, viewer)
-    await make_checkpoint(context, keys)
     lines = _lines(context, keys, viewer)
     ended = False
     while not ended:

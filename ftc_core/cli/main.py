@@ -6,6 +6,7 @@ import click
 
 from ftc_core.cli import device as device_commands
 from ftc_core.cli import enrollment_id, factory, init, serve
+from ftc_core.cli import ledger as ledger_commands
 from ftc_core.cli.group import ExtensibleGroup, RootGroup
 
 __all__ = ["cli", "main"]
@@ -37,9 +38,21 @@ def device() -> None:
     """
 
 
+@cli.group(cls=ExtensibleGroup, root=cli)
+def ledger() -> None:
+    """Look at who has owned devices; export and verify the ledger.
+
+    \b
+    Examples:
+      ftc ledger export ledger.jsonl
+      ftc ledger verify ledger.jsonl --public-key ledger.pub
+    """
+
+
 for module in (init, serve, enrollment_id, factory):
     module.register(cli)
 device_commands.register(device)
+ledger_commands.register(ledger)
 
 
 def main() -> None:

@@ -25,6 +25,11 @@ __all__ = [
     "DATAGRAMS",
     "HANDSHAKES",
     "LAG_SECONDS",
+    "LEDGER_CHECKPOINTS",
+    "LEDGER_CHECKPOINT_ENTRIES",
+    "LEDGER_CHECKPOINT_HISTORIES",
+    "LEDGER_CHECKPOINT_SECONDS",
+    "LEDGER_CHECKPOINT_TIME",
     "MULTIPROCESS_VARIABLE",
     "REGISTRATIONS",
     "RPCS",
@@ -45,6 +50,7 @@ MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _LATENCIES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 _COMMIT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+_CHECKPOINT_SECONDS = (0.01, 0.1, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
 _COMMIT_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 
 # --- DTLS servers: `server` is bootstrap or lwm2m ----------------------------------------------------
@@ -147,6 +153,34 @@ RPC_SECONDS = TalliedHistogram(
     "Seconds from an RPC's arrival to its end; of a stream, its whole life.",
     ("method",),
     buckets=_LATENCIES_S,
+)
+
+
+# --- ownership ledger --------------------------------------------------------------------------------
+LEDGER_CHECKPOINTS = Counter(
+    "ftc_ledger_checkpoints",
+    "Checkpoints of the ledger by result: made, unchanged (nothing was entered since the last), failed.",
+    ("result",),
+)
+LEDGER_CHECKPOINT_SECONDS = Histogram(
+    "ftc_ledger_checkpoint_duration_seconds",
+    "Seconds of making one checkpoint.",
+    buckets=_CHECKPOINT_SECONDS,
+)
+LEDGER_CHECKPOINT_TIME = Gauge(
+    "ftc_ledger_checkpoint_timestamp_seconds",
+    "When the last checkpoint was known to cover the whole ledger, in seconds since 1970.",
+    multiprocess_mode="livemostrecent",
+)
+LEDGER_CHECKPOINT_HISTORIES = Gauge(
+    "ftc_ledger_checkpoint_histories",
+    "Devices whose history the last checkpoint covers.",
+    multiprocess_mode="livemostrecent",
+)
+LEDGER_CHECKPOINT_ENTRIES = Gauge(
+    "ftc_ledger_checkpoint_entries",
+    "Changes of ownership that the last checkpoint covers.",
+    multiprocess_mode="livemostrecent",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ftc_core.application import transfers
+from ftc_core.application import ownership, transfers
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.transfer_codes import CodeFailures
 from ftc_core.domain.identity import is_resource_id
@@ -14,9 +14,12 @@ from ftc_grpc._gen.ftc.v1 import (
     device_transfer_pb2,
     device_transfer_service_pb2,
     device_transfer_service_pb2_grpc,
+    ownership_pb2,
 )
-from ftc_grpc.caller import current_caller, named_resource, parent_account
+from ftc_grpc.caller import ANY_ACCOUNT, current_caller, named_resource, parent_account, viewing_account
 from ftc_grpc.convert import optional_time, required_message, revision_of_etag, write_options
+from ftc_grpc.ledger import PlainQuery, history_to_proto, page_of_entries, verification_to_proto
+from ftc_grpc.named_device import named_device
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.resource_names import DEVICE, DEVICE_TRANSFER
 from ftc_grpc.services.context import RpcContext
@@ -130,6 +133,25 @@ class DeviceTransferService(device_transfer_service_pb2_grpc.DeviceTransferServi
             self._context, current_caller(), decision, write_options(request)
         )
         return transfer_page_to_proto(transfer, decision.account_id)
+
+    async def GetOwnershipHistory(
+        self, request: ownership_pb2.GetOwnershipHistoryRequest, context: RpcContext
+    ) -> ownership_pb2.OwnershipHistory:
+        """Read who has owned a device."""
+        viewer, target = viewing_account(request.parent), named_device(request)
+        query = PlainQuery(request.page_size, request.page_token)
+        scope = f"{viewer or ANY_ACCOUNT}/ownershipHistory/{request.name or request.enrollment_identity}"
+        page = self._paginator.read(query, scope=scope)
+        history = await ownership.ownership_history(self._context, viewer, target)
+        entries, next_after = page_of_entries(history.entries, page.after, page.size)
+        return history_to_proto(history, entries, self._paginator.token(next_after, query, scope=scope))
+
+    async def VerifyOwnershipHistory(
+        self, request: ownership_pb2.VerifyOwnershipHistoryRequest, context: RpcContext
+    ) -> ownership_pb2.VerifyOwnershipHistoryResponse:
+        """Verify a device's history."""
+        viewer, target = viewing_account(request.parent), named_device(request)
+        return verification_to_proto(await ownership.verify_ownership(self._context, viewer, target))
 
 
 def _decision(request: DecisionRequest) -> transfers.TransferDecision:

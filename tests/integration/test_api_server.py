@@ -182,6 +182,7 @@ def test_port_in_use_is_one_clear_error(api: TestApi) -> None:
             certificate_pem=identity.certificate_pem,
             private_key_pem=identity.private_key_pem,
             bulk_directory=api.bulk_directory,
+            ledger_keys=api.ledger_keys,
         )
         try:
             await server.start(api.endpoint)

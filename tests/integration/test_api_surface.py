@@ -35,6 +35,8 @@ from ftc_grpc._gen.ftc.v1 import device_enrollment_service_pb2 as enrollments
 from ftc_grpc._gen.ftc.v1 import device_service_pb2 as devices
 from ftc_grpc._gen.ftc.v1 import device_transfer_service_pb2 as transfers
 from ftc_grpc._gen.ftc.v1 import explain_pb2 as explain
+from ftc_grpc._gen.ftc.v1 import ledger_service_pb2 as ledger
+from ftc_grpc._gen.ftc.v1 import ownership_pb2 as ownership
 from ftc_grpc._gen.ftc.v1 import trusted_certificate_service_pb2 as certificates
 from ftc_grpc._gen.ftc.v1 import watch_pb2
 from ftc_grpc._gen.ftc.v1.account_pb2 import Account, ApiKey
@@ -137,6 +139,14 @@ class Things:
         return f"{self.account}/deviceTransfers/{created.device_transfer.id}"
 
     @cached_property
+    def checkpoint(self) -> str:
+        """It is the operator's, and covers the account's device."""
+        assert self.device
+        operator = self.api.client()
+        request = ledger.CreateLedgerCheckpointRequest()
+        return operator.call(operator.ledger.CreateLedgerCheckpoint, request).name
+
+    @cached_property
     def operation(self) -> str:
         request = bulk.BulkCreateDeviceEnrollmentsRequest(parent=self.account, data=b"id\n")
         client = self.tenant.client
@@ -175,6 +185,7 @@ class Ghosts(Things):
         self.device = self.blocked_device = f"{self.account}/devices/{new_id()}"
         self.transfer = self.received_transfer = f"{self.account}/deviceTransfers/{new_id()}"
         self.operation = f"operations/{new_id()}"
+        self.checkpoint = "ledgerCheckpoints/999999999"
 
 
 def _enrollment(things: Things) -> enrollments.CreateDeviceEnrollmentRequest:
@@ -202,7 +213,7 @@ def _update_certificate(things: Things) -> Message:
     return request
 
 
-A, C, E, D, T = (
+A, C, E, D, T, H = (
     f"/ftc.v1.{service}/"
     for service in (
         "AccountService",
@@ -210,6 +221,7 @@ A, C, E, D, T = (
         "DeviceEnrollmentService",
         "DeviceService",
         "DeviceTransferService",
+        "LedgerService",
     )
 )
 L, Z = "/google.longrunning.Operations/", "/grpc.channelz.v1.Channelz/"
@@ -275,6 +287,14 @@ REQUESTS: Mapping[str, Callable[[Things], Message]] = {
     T + "AcceptDeviceTransfer": lambda it: transfers.AcceptDeviceTransferRequest(name=it.received_transfer),
     T + "RejectDeviceTransfer": lambda it: transfers.RejectDeviceTransferRequest(name=it.received_transfer),
     T + "CancelDeviceTransfer": lambda it: transfers.CancelDeviceTransferRequest(name=it.transfer),
+    T + "GetOwnershipHistory": lambda it: ownership.GetOwnershipHistoryRequest(name=it.device),
+    T + "VerifyOwnershipHistory": lambda it: ownership.VerifyOwnershipHistoryRequest(name=it.device),
+    H + "CreateLedgerCheckpoint": lambda _: ledger.CreateLedgerCheckpointRequest(),
+    H + "GetLedgerCheckpoint": lambda it: ledger.GetLedgerCheckpointRequest(name=it.checkpoint),
+    H + "ListLedgerCheckpoints": lambda _: ledger.ListLedgerCheckpointsRequest(),
+    H + "ListLedgerKeys": lambda _: ledger.ListLedgerKeysRequest(),
+    H + "RotateLedgerKey": lambda _: ledger.RotateLedgerKeyRequest(),
+    H + "ExportLedger": lambda it: ledger.ExportLedgerRequest(parent=it.account),
     L + "ListOperations": lambda it: operations_pb2.ListOperationsRequest(name=it.account),
     L + "GetOperation": lambda it: operations_pb2.GetOperationRequest(name=it.operation),
     L + "WaitOperation": lambda it: operations_pb2.WaitOperationRequest(name=it.operation),
@@ -380,6 +400,7 @@ def test_each_list_counts_all_rows_if_asked_to_and_only_then(api: TestApi, metho
     things = Things(api)
     assert things.device
     assert things.api_key
+    assert things.checkpoint
     service, _, name = method[1:].rpartition("/")
     descriptor = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
     request: Any = REQUESTS[method](things)

@@ -102,6 +102,7 @@ def device(number: int) -> NamedDevice:
 
 
 async def document(context: ApplicationContext, keys: LedgerKeyFiles, viewer: str | None) -> list[bytes]:
+    await make_checkpoint(context, keys)
     pieces = [piece async for piece in export_ledger(context, keys, viewer)]
     return b"".join(pieces).splitlines(keepends=True)
 

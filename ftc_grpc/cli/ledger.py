@@ -1,0 +1,244 @@
+"""`ftc ledger …`: who has owned a device, the ledger's checkpoints and keys, and its export."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ftc_core.domain.ledger_export import CheckpointRecord, decode_record
+from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
+from ftc_grpc._gen.ftc.v1.ledger_service_pb2 import (
+    CreateLedgerCheckpointRequest,
+    ExportLedgerRequest,
+    ListLedgerCheckpointsRequest,
+    ListLedgerKeysRequest,
+    RotateLedgerKeyRequest,
+)
+from ftc_grpc._gen.ftc.v1.ownership_pb2 import (
+    GetOwnershipHistoryRequest,
+    VerifyOwnershipHistoryRequest,
+)
+from ftc_grpc.cli.connection import Connection, api_command
+from ftc_grpc.cli.listing import take_first
+from ftc_grpc.cli.output import print_list, print_resource
+from ftc_grpc.resource_names import DEVICE
+
+__all__ = ["checkpoint", "checkpoints", "export", "history", "public_key", "rotate_key"]
+
+HISTORY_COLUMNS = (
+    "sequence",
+    "kind",
+    "changed_at",
+    "account_id",
+    "from_account_id",
+    "device_id",
+    "transfer_id",
+)
+CHECKPOINT_COLUMNS = ("number", "created_at", "revision", "history_count", "entry_count", "root_hash")
+
+_CHECKPOINT_LINE = b'{"type":"checkpoint"'
+
+
+@click.command("history")
+@click.argument("device")
+@click.option("--limit", type=click.IntRange(min=1), default=PAGE_SIZE_DEFAULT, show_default=True)
+@click.option(
+    "--verify", "verify_", is_flag=True, help="Let the server verify all of it; exit 1 if it is broken."
+)
+@api_command
+def history(connection: Connection, device: str, limit: int, verify_: bool) -> None:
+    """Show who has owned DEVICE (an ID, a resource name or an enrollment ID A-…), oldest first.
+
+    With an operator's key: everything. With an account's: how it got the device, and gave it up; a device
+    that it no longer owns is found by its enrollment ID.
+
+    \b
+    Examples:
+      ftc ledger history 019a0c5e7b1d7c2e8f00112233445566
+      ftc ledger history "$(ftc enrollment-id device.pem)" --verify
+    """
+    if verify_:
+        _verify(connection, device)
+        return
+    api = connection.api
+    request = GetOwnershipHistoryRequest(parent=connection.parent)
+    _name_device(connection, device, request)
+    found, more = take_first(connection, api.device_transfers.GetOwnershipHistory, request, "entries", limit)
+    print_list(found, HISTORY_COLUMNS, more=more, as_json=connection.json)
+
+
+@click.command("export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@api_command
+def export(connection: Connection, file: Path) -> None:
+    """Write the ledger to FILE, for `ftc ledger verify`. FILE appears once it is whole.
+
+    With an operator's key: all of it, as it is now. With an account's: the devices that it owns or has owned,
+    as of the last checkpoint.
+
+    \b
+    Example:
+      ftc ledger export ledger.jsonl
+    """
+    api = connection.api
+    answers = api.stream(api.ledger.ExportLedger, ExportLedgerRequest(parent=connection.parent))
+    entries = _write_whole(file, (answer.data for answer in answers))
+    click.echo(f"{file}: {entries} changes of ownership; next: ftc ledger verify {file} --public-key PEM")
+
+
+@click.command("checkpoint")
+@api_command
+def checkpoint(connection: Connection) -> None:
+    """Sign the ledger as it is now. If nothing was entered since the last checkpoint, that one is shown.
+
+    \b
+    Example:
+      ftc ledger checkpoint
+    """
+    api = connection.api
+    made = api.wait(api.ledger.CreateLedgerCheckpoint, CreateLedgerCheckpointRequest())
+    print_resource(made, as_json=connection.json)
+
+
+@click.command("checkpoints")
+@click.option("--limit", type=click.IntRange(min=1), default=PAGE_SIZE_DEFAULT, show_default=True)
+@api_command
+def checkpoints(connection: Connection, limit: int) -> None:
+    """List the checkpoints, the newest first.
+
+    \b
+    Example:
+      ftc ledger checkpoints --limit 3
+    """
+    api = connection.api
+    method, request = api.ledger.ListLedgerCheckpoints, ListLedgerCheckpointsRequest()
+    found, more = take_first(connection, method, request, "ledger_checkpoints", limit)
+    print_list(found, CHECKPOINT_COLUMNS, more=more, as_json=connection.json)
+
+
+@click.command("rotate-key")
+@api_command
+def rotate_key(connection: Connection) -> None:
+    """Let a new key sign from the next checkpoint on. Verifiers keep the public key that they have.
+
+    \b
+    Example:
+      ftc ledger rotate-key
+    """
+    api = connection.api
+    newest = api.call(api.ledger.ListLedgerKeys, ListLedgerKeysRequest(page_size=1, order_by="number desc"))
+    etag = next((key.etag for key in newest.ledger_keys), "")
+    made = api.call(api.ledger.RotateLedgerKey, RotateLedgerKeyRequest(etag=etag))
+    print_resource(made, as_json=connection.json)
+
+
+@click.command("public-key")
+@click.option("--number", type=click.IntRange(min=1), default=1, show_default=True, help="Which of the keys.")
+@api_command
+def public_key(connection: Connection, number: int) -> None:
+    """Print the ledger's public key, PEM: what verifiers need, and all that they need.
+
+    The first one will do for ever: later keys are signed by those before them.
+
+    \b
+    Example:
+      ftc ledger public-key > ledger.pub
+    """
+    api = connection.api
+    for page in api.pages(api.ledger.ListLedgerKeys, ListLedgerKeysRequest(page_size=PAGE_SIZE_MAX)):
+        for key in page.ledger_keys:
+            if key.number == number:
+                if connection.json:
+                    print_resource(key, as_json=True)
+                else:
+                    click.echo(key.public_key, nl=False)
+                return
+    raise FtcError(Reason.RESOURCE_NOT_FOUND, f"the ledger has no key {number} yet")
+
+
+def _verify(connection: Connection, device: str) -> None:
+    request = VerifyOwnershipHistoryRequest(parent=connection.parent)
+    _name_device(connection, device, request)
+    answer = connection.api.call(connection.api.device_transfers.VerifyOwnershipHistory, request)
+    if connection.json:
+        print_resource(answer, as_json=True)
+    else:
+        for finding in answer.findings:
+            entry = f"entry {finding.sequence}: " if finding.sequence else ""
+            click.echo(f"{finding.enrollment_identity or 'ledger'}: {entry}{finding.detail}")
+    if not answer.verified:
+        raise FtcError(
+            Reason.LEDGER_NOT_VERIFIED, f"the history of {answer.enrollment_identity} is not verified"
+        )
+    if not connection.json:
+        covered = (
+            f"entries up to {answer.covered_sequence} are covered by checkpoint {answer.checkpoint.number}"
+            if answer.covered_sequence
+            else "no checkpoint covers it yet"
+        )
+        click.echo(f"ownership history verified: {answer.entry_count} entries shown to you; {covered}")
+
+
+def _name_device(
+    connection: Connection, given: str, request: GetOwnershipHistoryRequest | VerifyOwnershipHistoryRequest
+) -> None:
+    if given[1:2] == "-":  # as in an enrollment ID of whatever version; the server judges it
+        request.enrollment_identity = given
+    else:
+        request.name = connection.resource_name(given, DEVICE)
+
+
+def _write_whole(target: Path, pieces: Iterable[bytes]) -> int:
+    """Write to a file beside `target`, which takes its place at the end; gives the number of entries."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file, _Bar() as bar:
+            for piece in pieces:
+                file.write(piece)
+                bar.add(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink()
+        raise
+    return bar.entries
+
+
+class _Bar(Progress):
+    """How much of an export has come, on standard error if that is a terminal; counts its entries."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        super().__init__(
+            TextColumn("changes of ownership"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.entries = 0
+        self._task = self.add_task("", total=None)
+
+    def add(self, piece: bytes) -> None:
+        """The next piece, of whole lines."""
+        for line in piece.splitlines():
+            if line.startswith(b'{"type":"entry"'):
+                self.entries += 1
+            elif line.startswith(_CHECKPOINT_LINE):
+                self._expect(line)
+        self.update(self._task, completed=self.entries)
+
+    def _expect(self, line: bytes) -> None:
+        record = decode_record(line)
+        if isinstance(record, CheckpointRecord):
+            self.update(self._task, total=record.signed.checkpoint.entry_count)
