@@ -35,6 +35,8 @@ from ftc_grpc._gen.ftc.v1.device_transfer_service_pb2 import (
     AcceptDeviceTransferRequest,
     CreateDeviceTransferRequest,
 )
+from ftc_grpc._gen.ftc.v1.ledger_service_pb2 import CreateLedgerCheckpointRequest
+from ftc_grpc._gen.ftc.v1.ownership_pb2 import VerifyOwnershipHistoryRequest
 from ftc_grpc._gen.ftc.v1.trusted_certificate_pb2 import TrustedCertificate
 from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2 import CreateTrustedCertificateRequest
 from ftc_grpc.client import ApiClient
@@ -94,6 +96,7 @@ class Story:
         await self._claim(second, one)
 
         await self._transfer(second, first, three)
+        self._verify_history(three, changes=2)
 
         await retry
         self._check_counts({first.name: 2, second.name: 1})
@@ -258,6 +261,20 @@ class Story:
         credentials = device.bundle.lwm2m
         if credentials is None or (credentials.account_id, credentials.device_id) != (receiver.id, given.id):
             raise FtcError(Reason.INTERNAL_10, f"{name} has not got the credentials of its new owner")
+
+    def _verify_history(self, device: PoweredDevice, *, changes: int) -> None:
+        """Have the ledger signed, and the device's history verified against that."""
+        name = device.bundle.endpoint_name
+        began = monotonic()
+        signed = self._api.call(self._api.ledger.CreateLedgerCheckpoint, CreateLedgerCheckpointRequest())
+        request = VerifyOwnershipHistoryRequest(enrollment_identity=device.bundle.enrollment_id)
+        found = self._api.call(self._api.device_transfers.VerifyOwnershipHistory, request)
+        if not found.verified or found.covered_sequence != changes:
+            raise FtcError(Reason.INTERNAL_10, f"{name}: its ownership history is not verified: {found}")
+        self._say(
+            f"{name}: ownership history verified, {changes} changes, signed in checkpoint {signed.number}",
+            since=began,
+        )
 
     async def _follow(self, owner: Account, device: PoweredDevice) -> None:
         """What a device in the field does at the first update after its transfer."""

@@ -29,5 +29,6 @@ def test_demo_shows_three_devices_and_two_owners_and_exits_0(tmp_path: Path) -> 
         r"device-000003 bootstraps again by itself, at coaps://\S+\?aid=[0-9a-f]{32}$", said, re.M
     )
     assert "First Owner: the API shows device-000003 as REGISTERED" in said
+    assert re.search(r"device-000003: ownership history verified, 2 changes, signed in checkpoint \d+", said)
     assert said.splitlines()[-1].endswith("every state was seen through the API")
     assert list(tmp_path.iterdir()) == []
