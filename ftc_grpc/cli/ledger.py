@@ -56,8 +56,8 @@ _CHECKPOINT_LINE = b'{"type":"checkpoint"'
 def history(connection: Connection, device: str, limit: int, verify_: bool) -> None:
     """Show who has owned DEVICE (an ID, a resource name or an enrollment ID A-…), oldest first.
 
-    With an operator's key: everything. With an account's: how it got the device, and gave it up; a device
-    that it no longer owns is found by its enrollment ID.
+    With an operator's key: everything, or what --account sees. With an account's: how it got the device, and
+    gave it up; a device that it no longer owns is found by its enrollment ID.
 
     \b
     Examples:

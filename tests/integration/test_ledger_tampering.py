@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -343,6 +345,42 @@ def test_json_says_the_same_to_programs(site: Site, tmp_path: Path) -> None:
         "sequence": 2,
         "detail": "its content does not give its hash",
     } in told["findings"]
+
+
+def test_an_older_export_must_be_good_itself_and_come_before(site: Site, tmp_path: Path) -> None:
+    document = Document(site)
+    change(document)
+    altered = tmp_path / "altered.jsonl"
+    altered.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in document.lines))
+    exported, key = str(site.exported), str(site.public_key)
+
+    same = CliRunner().invoke(cli, ["ledger", "verify", exported, "--since", exported, "--public-key", key])
+    spoilt = CliRunner().invoke(
+        cli, ["ledger", "verify", exported, "--since", str(altered), "--public-key", key]
+    )
+
+    assert same.exit_code == 0, same.output
+    assert spoilt.exit_code == 1
+    assert "altered.jsonl is not verified itself" in spoilt.stderr
+
+
+def test_verifying_needs_neither_the_api_nor_its_libraries(site: Site, tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from ftc_core.cli.main import cli\n"
+        "cli(sys.argv[1:], standalone_mode=False)\n"
+        "print(sorted({'grpc', 'google.protobuf', 'ftc_grpc'} & set(sys.modules)))\n"
+    )
+    words = ["ledger", "verify", "-", "--public-key", str(site.public_key)]
+    with site.exported.open("rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words], stdin=file, cwd=tmp_path, capture_output=True, text=True
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert "verified: every entry is the one that was signed" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- an altered store --------------------------------------------------------------------------------
