@@ -21,6 +21,7 @@ class Reason(StrEnum):
 
     # The claim decision (domain.claim), in its order.
     CA_NOT_UPLOADED = "CA_NOT_UPLOADED"
+    HANDSHAKE_FAILED = "HANDSHAKE_FAILED"
     DEVICE_BLOCKED = "DEVICE_BLOCKED"
     CERTIFICATE_BLOCKED = "CERTIFICATE_BLOCKED"
     ENROLLMENT_NOT_FOUND = "ENROLLMENT_NOT_FOUND"
@@ -144,6 +145,12 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "4.03",  # only if the CA was withdrawn after the handshake, which otherwise fails with an alert
         "Secure Connection Failed",
         "Upload the CA that issued the device certificate as an ACTIVE BOOTSTRAP trusted certificate.",
+    ),
+    Reason.HANDSHAKE_FAILED: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "",
+        "DTLS handshake failed",
+        "The device presented no certificate, or does not have its key, or offers nothing that we speak.",
     ),
     Reason.DEVICE_BLOCKED: ErrorSpec(
         "FAILED_PRECONDITION",

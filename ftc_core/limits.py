@@ -172,6 +172,28 @@ CODE_FAILURES_MAX = 5
 CODE_FAILURES_WINDOW_S = 60.0
 """Seconds after which a wrong code is forgiven. 130 bits are not guessed anyway; this makes it show."""
 
+# --- denials ---------------------------------------------------------------------------------------
+DENIALS_MAX = 10_000
+"""Denials kept for one account, and for the operator: beyond that, those last seen the longest ago go."""
+DENIALS_PENDING_MAX = 20_000
+"""Devices and causes that wait in one worker to be written: 40 MB at 2 KB each."""
+DENIALS_AT_ONCE = 64
+"""Denials written in one command: a few milliseconds, for which a claim may have to wait."""
+DENIAL_FLUSH_S = 1.0
+"""Seconds for which refusals are gathered before they are written: a retry meanwhile costs nothing."""
+DENIAL_GRACE_S = 3.0
+"""Seconds that a worker which stops takes at most to write what it has gathered."""
+DENIAL_BACKLOG_S = 0.1
+"""Seconds between two such commands of one worker while more wait: 640 devices a second."""
+DENIAL_ACCOUNTS_MAX = 32
+"""Accounts that one denial is told to, if many hold the CA of a device that none has enrolled."""
+DENIAL_SILENCE_S = 3_600.0
+"""Seconds of silence after which a device that is refused again is news to watchers."""
+DENIAL_TEXT_MAX_CHARS = 300
+"""Characters kept of each text that a refused device brought: names are shorter, and strangers may knock."""
+DENIALS_SWEPT_AT_ONCE = 500
+"""Denials forgotten in one transaction: milliseconds."""
+
 # --- ledger ----------------------------------------------------------------------------------------
 LEDGER_READ_AT_ONCE = 500
 """Entries read in one snapshot and one step of a thread: milliseconds, for which an event loop may wait."""

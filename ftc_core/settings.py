@@ -164,6 +164,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Days for which a bulk operation is kept after its end, with its file and reports.",
         ),
     ] = 7
+    denial_retention_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3_650,
+            description="Days for which it is remembered that a device was refused, after the last time.",
+        ),
+    ] = 30
     ledger_checkpoint_interval_s: Annotated[
         int,
         Meta(

@@ -36,6 +36,8 @@ REQUIRED_ROLE: Mapping[str, Role] = {
     "/ftc.v1.DeviceEnrollmentService/BulkCreateDeviceEnrollments": Role.ADMIN,
     "/ftc.v1.DeviceEnrollmentService/BulkDeleteDeviceEnrollments": Role.ADMIN,
     "/ftc.v1.DeviceEnrollmentService/ReadBulkReport": Role.READER,
+    "/ftc.v1.DeviceEnrollmentService/ListDeviceEnrollmentDenials": Role.READER,
+    "/ftc.v1.DeviceEnrollmentService/GetDeviceEnrollmentDenial": Role.READER,
     "/ftc.v1.DeviceEnrollmentService/ExplainClaim": Role.READER,
     "/google.longrunning.Operations/ListOperations": Role.READER,
     "/google.longrunning.Operations/GetOperation": Role.READER,

@@ -1,4 +1,4 @@
-"""The sweep that ends what has had its time, enrollments and transfers, and announces what soon will have.
+"""The sweep that ends what has had its time (enrollments, transfers, denials) and announces what soon will.
 
 It runs in the API's process: there is one of it per instance, while bootstrap workers are many. A device is
 refused by the claim decision from the very moment of expiry; the sweep only tidies up and tells watchers.
@@ -12,6 +12,7 @@ from typing import NoReturn
 import structlog
 
 from ftc_core.application.context import ApplicationContext
+from ftc_core.application.denials import forget_denials
 from ftc_core.application.enrollments import announce_expiries, expire_enrollments
 from ftc_core.application.transfers import expire_transfers, forget_transfers
 from ftc_grpc.periodic import repeat_forever
@@ -36,5 +37,7 @@ async def sweep_forever(context: ApplicationContext, interval_s: float = SWEEP_I
             _log.info("transfers expired", count=ended)
         if forgotten := await forget_transfers(context):
             _log.info("decided transfers forgotten", count=forgotten)
+        if outdated := await forget_denials(context):
+            _log.info("denials forgotten", count=outdated)
 
     await repeat_forever(sweep, name="expiry sweep", interval_s=interval_s)

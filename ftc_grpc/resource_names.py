@@ -13,8 +13,10 @@ __all__ = [
     "API_KEY",
     "DEVICE",
     "DEVICE_ENROLLMENT",
+    "DEVICE_ENROLLMENT_DENIAL",
     "DEVICE_TRANSFER",
     "OPERATION",
+    "ORPHAN_DENIAL",
     "TRUSTED_CERTIFICATE",
     "NamePattern",
     "resource_type",
@@ -87,13 +89,30 @@ TRUSTED_CERTIFICATE = NamePattern(
 DEVICE_ENROLLMENT = NamePattern(
     "ftc.dev/DeviceEnrollment", "accounts/{account}/deviceEnrollments/{device_enrollment}"
 )
+DEVICE_ENROLLMENT_DENIAL = NamePattern(
+    "ftc.dev/DeviceEnrollmentDenial", "accounts/{account}/deviceEnrollmentDenials/{device_enrollment_denial}"
+)
+ORPHAN_DENIAL = NamePattern(
+    DEVICE_ENROLLMENT_DENIAL.type, "accounts/-/deviceEnrollmentDenials/{device_enrollment_denial}"
+)
+"""Of a denial that concerns no account, and is the operator's."""
 DEVICE = NamePattern("ftc.dev/Device", "accounts/{account}/devices/{device}")
 DEVICE_TRANSFER = NamePattern(
     "ftc.dev/DeviceTransfer", "accounts/{account}/deviceTransfers/{device_transfer}"
 )
 OPERATION = NamePattern("ftc.dev/Operation", "operations/{operation}")
 
-_PATTERNS = (ACCOUNT, API_KEY, TRUSTED_CERTIFICATE, DEVICE_ENROLLMENT, DEVICE, DEVICE_TRANSFER, OPERATION)
+_PATTERNS = (
+    ACCOUNT,
+    API_KEY,
+    TRUSTED_CERTIFICATE,
+    DEVICE_ENROLLMENT,
+    DEVICE_ENROLLMENT_DENIAL,
+    ORPHAN_DENIAL,
+    DEVICE,
+    DEVICE_TRANSFER,
+    OPERATION,
+)
 
 
 def resource_type(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ftc_core.domain.denial import Denial
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event, EventKind
@@ -50,6 +51,7 @@ class Change(msgspec.Struct, frozen=True):
     event: Event
     enrollment: Enrollment | None = None
     device: Device | None = None
+    denial: Denial | None = None
 
     @property
     def given_away(self) -> bool:
@@ -100,5 +102,6 @@ def _feeds(event: Event) -> Iterator[Feed]:
 def _change(view: View, feed: Feed, event: Event) -> Change:
     if feed.topic is Topic.ENROLLMENTS:
         enrollment = view.get_enrollment(feed.account_id, event.enrollment_id or "")
-        return Change(feed, event, enrollment=enrollment)
+        denial = view.get_denial(feed.account_id, event.denial_id) if event.denial_id else None
+        return Change(feed, event, enrollment=enrollment, denial=denial)
     return Change(feed, event, device=view.get_device(feed.account_id, event.device_id or ""))

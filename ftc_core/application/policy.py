@@ -16,12 +16,14 @@ class Policy:
 
     `expiry_notice` is how long before its expiry an enrollment is announced to watchers, None: not at all.
     Of an account's operations, `operations_max` are kept; those completed are for `operation_retention`.
+    A denial is kept for `denial_retention` after its device was last seen.
     """
 
     enrollment_ttl: timedelta | None = None
     expiry_notice: timedelta | None = timedelta(hours=24)
     operation_retention: timedelta = timedelta(days=7)
     operations_max: int = 100
+    denial_retention: timedelta = timedelta(days=30)
 
     @classmethod
     def of(cls, settings: Settings) -> Policy:
@@ -31,6 +33,7 @@ class Policy:
             expiry_notice=_seconds(settings.enrollment_expiry_notice_s),
             operation_retention=timedelta(days=settings.operation_retention_days),
             operations_max=settings.operations_max,
+            denial_retention=timedelta(days=settings.denial_retention_days),
         )
 
 

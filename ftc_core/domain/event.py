@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     ENROLLMENT_EXPIRING = "ENROLLMENT_EXPIRING"
     ENROLLMENT_EXPIRED = "ENROLLMENT_EXPIRED"
     ENROLLMENT_TRANSFERRED = "ENROLLMENT_TRANSFERRED"
+    ENROLLMENT_DENIED = "ENROLLMENT_DENIED"
     DEVICE_CLAIMED = "DEVICE_CLAIMED"
     DEVICE_BOOTSTRAPPED = "DEVICE_BOOTSTRAPPED"
     DEVICE_REGISTERED = "DEVICE_REGISTERED"
@@ -44,3 +45,4 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     device_id: str | None = None
     fingerprint: bytes | None = None
     from_account_id: str | None = None
+    denial_id: str | None = None

@@ -334,6 +334,7 @@ class Association:
             self._end(Closed(CloseCause.UNVERIFIED))
             return
         self._established = True
+        self._verification.presented = ()
         self._max_plaintext_bytes = min(self._connection.get_cleartext_mtu(), self._record_limit)
         binding = self._connection.export_keying_material(_BINDING_LABEL, CHANNEL_BINDING_BYTES)
         bound = msgspec.structs.replace(path, channel_binding=binding)
@@ -358,12 +359,15 @@ class Association:
 
     def _cause_of(self, error: SSL.Error) -> Closed:
         verification = self._verification
-        if verification.refusal is not None:
-            return Closed(CloseCause.ALERT_SENT, int(verification.refusal.alert), verification.refusal.detail)
+        presented = verification.presented
+        if (refusal := verification.refusal) is not None:
+            alert = int(refusal.alert)
+            return Closed(CloseCause.ALERT_SENT, alert, refusal.detail, refusal.reason, presented)
         if (received := verification.fatal_alert_received) is not None:
             return Closed(CloseCause.ALERT_RECEIVED, received, alert_name(received))
         if (sent := verification.fatal_alert_sent) is not None:
-            return Closed(CloseCause.ALERT_SENT, sent, f"{alert_name(sent)}: {_reason(error)}")
+            detail = f"{alert_name(sent)}: {_reason(error)}"
+            return Closed(CloseCause.ALERT_SENT, sent, detail, presented=presented)
         return Closed(CloseCause.FAILED, detail=_reason(error))
 
 

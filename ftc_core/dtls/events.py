@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from ftc_core.dtls.trust import VerifiedPath
+from ftc_core.errors import Reason
 
 __all__ = ["ApplicationData", "CloseCause", "Closed", "Event", "HandshakeCompleted"]
 
@@ -38,11 +39,17 @@ class ApplicationData(msgspec.Struct, frozen=True):
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """The last event. `alert` is the fatal alert's number (RFC 5246 §7.2) if one was sent or received."""
+    """The last event. `alert` is the fatal alert's number (RFC 5246 §7.2) if one was sent or received.
+
+    Of a handshake that failed, `presented` is the peer's chain in DER, leaf first, if it came that far, and
+    `reason` the catalogue's word if the chain was refused.
+    """
 
     cause: CloseCause
     alert: int | None = None
     detail: str = ""
+    reason: Reason | None = None
+    presented: tuple[bytes, ...] = ()
 
 
 Event = HandshakeCompleted | ApplicationData | Closed

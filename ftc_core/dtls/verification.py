@@ -32,6 +32,8 @@ class PeerVerification:
         self._chains = chains if chains is not None else PresentedChains()
         self._chain: dict[int, crypto.X509] = {}
         self._verdict: VerifiedPath | PathRefused | None = None
+        self.presented: tuple[bytes, ...] = ()
+        """The chain in DER, leaf first, once it is complete and until the association has done with it."""
         self.fatal_alert_sent: int | None = None
         self.fatal_alert_received: int | None = None
 
@@ -63,6 +65,7 @@ class PeerVerification:
             return True
         chain = [_der(self._chain[position]) for position in sorted(self._chain)]
         self._chain.clear()
+        self.presented = tuple(chain)
         self._verdict = self._judge(chain)
         if not isinstance(self._verdict, VerifiedPath):
             return False

@@ -18,10 +18,11 @@ from ftc_core.coap.events import (
     ResponseReceived,
 )
 from ftc_core.domain.claim import ClaimRequest
+from ftc_core.domain.denial import Refusal
 from ftc_core.domain.device import Device
 from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.udp import Origin
-from ftc_core.errors import FtcError
+from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import IDLE_TIMEOUT_S, REFUSED_LINGER_S
 from ftc_core.lwm2m.bootstrap import BootstrapSession, Claim, Completed, Failed, Superseded
 from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
@@ -33,6 +34,9 @@ from ftc_core.observability.counts import BootstrapCounts
 __all__ = ["BootstrapDriver"]
 
 _log = structlog.get_logger(__name__)
+
+_NO_ATTEMPT = frozenset({Reason.PATH_NOT_FOUND, Reason.METHOD_NOT_ALLOWED})
+"""Refusals of what is no Bootstrap-Request: a client that looks around."""
 
 
 class BootstrapDriver:
@@ -48,6 +52,7 @@ class BootstrapDriver:
         clock: Callable[[], float],
         now: float,
         counts: BootstrapCounts | None = None,
+        refused: Callable[[Refusal], None] = lambda refusal: None,
     ) -> None:
         self._service = service
         self._path = path
@@ -56,8 +61,11 @@ class BootstrapDriver:
         self._wake = wake
         self._clock = clock
         self._counts = counts or BootstrapCounts()
+        self._refused = refused
         self._session = BootstrapSession()
         self._idle_at = now + IDLE_TIMEOUT_S
+        # What the request that is being served asks for, once that is understood.
+        self._asked: BootstrapRequest | None = None
         # The device as the last claim of this conversation left it, once that is durable.
         self._claimed: Device | None = None
         self._gone = False
@@ -68,6 +76,7 @@ class BootstrapDriver:
         self._idle_at = now + IDLE_TIMEOUT_S
         match event:
             case RequestReceived(exchange, message):
+                self._asked = None
                 self._session.request_received(exchange, message, now)
             case ResponseReceived(exchange, message):
                 self._session.response_received(exchange, message, now)
@@ -111,7 +120,9 @@ class BootstrapDriver:
                     self._claim(request)
                 case _ if self._gone:
                     pass  # there is nobody to send to
-                case Respond(exchange, message):
+                case Respond(exchange, message, error):
+                    if error is not None and error.reason not in _NO_ATTEMPT:
+                        self._refused(self._refusal(error))
                     if self._coap.send_response(exchange, message, now):
                         self._session.response_out(exchange, now)
                 case SendRequest(label, message):
@@ -120,6 +131,7 @@ class BootstrapDriver:
                     self._coap.cancel(exchange, now)
 
     def _claim(self, request: BootstrapRequest) -> None:
+        self._asked = request
         claim = ClaimRequest(
             fingerprint=self._path.leaf_fingerprint,
             common_name=self._path.common_name,
@@ -151,6 +163,21 @@ class BootstrapDriver:
 
         self._service.claim(claim, presented, answered, claimed)
         waiting = True
+
+    def _refusal(self, error: FtcError) -> Refusal:
+        """What becomes the record of a Bootstrap-Request that was refused."""
+        path, asked = self._path, self._asked
+        return Refusal(
+            reason=error.reason,
+            address=str(self._origin),
+            detail=error.message,
+            fingerprint=path.leaf_fingerprint,
+            chain=(path.leaf_der,),
+            issuing_cas=path.issuing_cas,
+            endpoint_name="" if asked is None else asked.endpoint_name,
+            named_account_id=None if asked is None else asked.account_id,
+            proven=True,
+        )
 
     def _completed(self, effect: Completed, now: float) -> None:
         conversation = Conversation(effect.steps, now, str(self._origin))

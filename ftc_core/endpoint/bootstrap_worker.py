@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -13,16 +14,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ftc_core.application.bootstrap import BootstrapService, ServerFacts
 from ftc_core.application.context import new_id, utc_now
+from ftc_core.application.denial_recording import DenialRecorder
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.credentials.issuer import CredentialIssuer
 from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.bootstrap_driver import BootstrapDriver
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, end_without_store, run_child
+from ftc_core.endpoint.handshake_refusal import refusal_of
 from ftc_core.endpoint.server import open_endpoint
 from ftc_core.endpoint.telemetry import bootstrap_telemetry
 from ftc_core.endpoint.udp import Origin
-from ftc_core.limits import COMMIT_PACE_S
+from ftc_core.limits import COMMIT_PACE_S, DENIAL_GRACE_S
 from ftc_core.observability.counts import BootstrapCounts
 from ftc_core.observability.metrics import observe_commit
 from ftc_core.settings import Settings
@@ -62,10 +65,14 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
             counts,
         )
 
+        denials = DenialRecorder(store, commit, utc_now, new_id, loop.call_later, counts.denials)
+
         def new_session(
             path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
         ) -> BootstrapDriver:
-            return BootstrapDriver(service, path, origin, coap, wake, monotonic, now, counts)
+            return BootstrapDriver(
+                service, path, origin, coap, wake, monotonic, now, counts, refused=denials.note
+            )
 
         endpoint = open_endpoint(
             spec,
@@ -75,13 +82,23 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
             new_session,
             telemetry,
             find_blocked=service.find_blocked,
+            handshake_refused=lambda origin, closed: denials.note(refusal_of(origin, closed)),
         )
         endpoint.start()
         telemetry.start()
         say(Ready())
         await stop.wait()
         await endpoint.drain(settings.shutdown_grace_s)
+        await _written(denials)
         telemetry.stop()
+
+
+async def _written(denials: DenialRecorder) -> None:
+    """Return once what was refused so far is on disk, or has taken too long to get there."""
+    written = asyncio.Event()
+    denials.finish(written.set)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(written.wait(), DENIAL_GRACE_S)
 
 
 def _server_facts(settings: Settings, directory: DataDirectory) -> ServerFacts:

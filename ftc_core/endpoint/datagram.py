@@ -17,12 +17,12 @@ import asyncio
 import contextlib
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 import structlog
 
-from ftc_core.dtls.association import Association, CloseCause
+from ftc_core.dtls.association import Association, CloseCause, Closed
 from ftc_core.dtls.cookie import CookieGate
 from ftc_core.dtls.record import is_client_hello
 from ftc_core.dtls.resumption import PresentedChains
@@ -30,7 +30,7 @@ from ftc_core.dtls.trust import PathVerifier
 from ftc_core.endpoint.admission import Admission, Place
 from ftc_core.endpoint.doorway import Doorway, Entrant, PeerKey
 from ftc_core.endpoint.peer import CoapFactory, Peer, SessionFactory
-from ftc_core.endpoint.udp import Datagram, UdpSocket
+from ftc_core.endpoint.udp import Datagram, Origin, UdpSocket
 from ftc_core.errors import Reason
 from ftc_core.limits import ADMISSION_PAUSE_MAX_S, ASSOCIATIONS_MAX, RECEIVE_BATCH, TURN_BUDGET_S
 from ftc_core.observability.counts import EndpointCounts
@@ -56,6 +56,7 @@ class DatagramEndpoint:
         *,
         max_associations: int = ASSOCIATIONS_MAX,
         counts: EndpointCounts | None = None,
+        handshake_refused: Callable[[Origin, Closed], None] = lambda origin, closed: None,
     ) -> None:
         self._sockets = sockets
         self._verify_path = verify_path
@@ -63,6 +64,7 @@ class DatagramEndpoint:
         self._new_coap = new_coap
         self._new_session = new_session
         self._counts = counts or EndpointCounts()
+        self._handshake_refused = handshake_refused
         admission: Admission[PeerKey] = Admission(self._counts.shed, max_associations=max_associations)
         self._doorway = Doorway(gate, admission, self._counts)
         self._admitting: asyncio.Handle | None = None
@@ -238,8 +240,8 @@ class DatagramEndpoint:
         sock = self._sockets[key[0]]
         for payload in peer.take_datagrams():
             sock.send(payload, key[1])
+        refused = peer.closed_cause is not None and peer.closed_cause.cause is CloseCause.ALERT_SENT
         if peer.place is not None and peer.place.shaking_hands and (peer.established or peer.closed):
-            refused = peer.closed_cause is not None and peer.closed_cause.cause is CloseCause.ALERT_SENT
             self._doorway.handshake_ended(peer.place, issuing_ca=peer.issuing_ca, refused=refused)
         if peer.closed:
             if self._peers.get(key) is peer:
@@ -247,6 +249,8 @@ class DatagramEndpoint:
                 self._leave_place(peer)
                 if (failure := peer.handshake_failure) is not None:
                     self._counts.handshakes[failure] += 1
+                    if refused and peer.closed_cause is not None:
+                        self._handshake_refused(key[1], peer.closed_cause)
                 self._note_if_empty()
             return
         deadline = peer.get_timer(monotonic())

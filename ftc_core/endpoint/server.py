@@ -12,6 +12,7 @@ from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.credentials.data_directory import DataDirectory, ServerName
 from ftc_core.dtls.context import server_context
 from ftc_core.dtls.cookie import CookieGate
+from ftc_core.dtls.events import Closed
 from ftc_core.dtls.trust import AnchorFinder, BlockFinder, TrustEvaluator, VerifiedPath
 from ftc_core.endpoint.child import ChildSpec
 from ftc_core.endpoint.coap_layer import new_coap_layer
@@ -33,10 +34,12 @@ def open_endpoint(
     telemetry: Telemetry,
     *,
     find_blocked: BlockFinder = lambda fingerprints: (),
+    handshake_refused: Callable[[Origin, Closed], None] = lambda origin, closed: None,
 ) -> DatagramEndpoint:
     """The endpoint of server `name` on the sockets of `spec`, trusting whatever `find_anchors` finds.
 
-    What `find_blocked` finds is refused. `telemetry` watches it.
+    What `find_blocked` finds is refused; `handshake_refused` is told of each peer whose handshake we ended.
+    `telemetry` watches it.
 
     Raises FtcError FILE_UNREADABLE if the server's identity cannot be read.
     """
@@ -65,6 +68,7 @@ def open_endpoint(
         new_coap_layer,
         counted_session,
         counts=telemetry.counts,
+        handshake_refused=handshake_refused,
     )
     telemetry.watch(endpoint, sockets)
     if settings.resumption_lifetime_s:

@@ -42,6 +42,8 @@ class BootstrapCounts:
     """`not_uploaded` or `inactive`: see `ftc_untrusted_issuers_total`."""
     ended: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """(outcome, reason or ""): see `ftc_bootstraps_total`."""
+    denials: Counter[str] = field(default_factory=Counter)
+    """Refusals: `recorded`, `coalesced` or `dropped`: see `ftc_denials_total`."""
     durations: list[float] = field(default_factory=list)
     """Seconds of each completed bootstrap since they were last taken."""
 

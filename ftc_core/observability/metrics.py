@@ -23,6 +23,7 @@ __all__ = [
     "CLIENT_HELLOS",
     "CREDENTIALS",
     "DATAGRAMS",
+    "DENIALS",
     "HANDSHAKES",
     "LAG_SECONDS",
     "LEDGER_CHECKPOINTS",
@@ -108,6 +109,12 @@ BOOTSTRAPS = Counter(
     "Bootstrap conversations by outcome: completed, refused (nothing was written to the device), failed, "
     "superseded (by a new request of the device); with the reason of the catalogue of errors.",
     ("outcome", "reason"),
+)
+DENIALS = Counter(
+    "ftc_denials",
+    "Refusals of the bootstrap server by what became of their record: recorded (the first of their device "
+    "and cause), coalesced (a number was added), dropped (there was no room, or the store failed).",
+    ("result",),
 )
 BOOTSTRAP_SECONDS = Histogram(
     "ftc_bootstrap_duration_seconds",

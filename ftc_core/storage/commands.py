@@ -34,6 +34,7 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
     ExpireBulkJobs,
 )
+from ftc_core.storage.denial_commands import DenialsRecorded, ForgetDenials, RecordDenials
 from ftc_core.storage.ledger_commands import AddCheckpoint, AddLedgerKey
 from ftc_core.storage.transfer_commands import (
     AcceptTransfer,
@@ -289,8 +290,6 @@ Command = (
     | ExpireEnrollments
     | ExpireRegistrations
     | CompactEvents
-    | AddCheckpoint
-    | AddLedgerKey
     | CreateBulkJob
     | AdvanceBulkJob
     | EndBulkJob
@@ -304,6 +303,10 @@ Command = (
     | ForgetTransfers
     | PlaceBlock
     | LiftBlock
+    | AddCheckpoint
+    | AddLedgerKey
+    | RecordDenials
+    | ForgetDenials
 )
 
 
@@ -341,7 +344,17 @@ class Swept(msgspec.Struct, frozen=True, tag=True):
     more: bool
 
 
-Outcome = Created | Claimed | Done | Swept | BulkWritten | BulkSwept | TransferWritten | BlockWritten
+Outcome = (
+    Created
+    | Claimed
+    | Done
+    | Swept
+    | BulkWritten
+    | BulkSwept
+    | TransferWritten
+    | BlockWritten
+    | DenialsRecorded
+)
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):

@@ -57,6 +57,7 @@ from ftc_core.storage.commands import (
     UpdateRegistration,
     UpdateTrustedCertificate,
 )
+from ftc_core.storage.denial_view import DenialView
 from ftc_core.storage.ledger_view import LedgerView
 from ftc_core.storage.transfer_view import TransferView
 
@@ -95,7 +96,7 @@ __all__ = [
 ]
 
 
-class View(TransferView, BlockView, LedgerView, Protocol):
+class View(TransferView, BlockView, DenialView, LedgerView, Protocol):
     """A consistent snapshot. Microseconds per call; not to be held across an await.
 
     Lists raise FtcError PAGE_TOKEN_INVALID if `after` is not an ID.

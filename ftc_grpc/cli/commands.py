@@ -8,6 +8,7 @@ from ftc_grpc.cli import blocks, bulk, devices, ledger
 from ftc_grpc.cli.accounts import account
 from ftc_grpc.cli.certificates import cert
 from ftc_grpc.cli.demo import demo
+from ftc_grpc.cli.denials import denial
 from ftc_grpc.cli.enrollments import enrollment
 from ftc_grpc.cli.explain import explain
 from ftc_grpc.cli.keys import key
@@ -18,7 +19,7 @@ __all__ = ["register"]
 
 def register(root: click.Group) -> None:
     """Add the verbs of the API: those below, and what `device` and `ledger` lack."""
-    for command in (account, key, cert, enrollment, explain, transfer, demo):
+    for command in (account, key, cert, enrollment, denial, explain, transfer, demo):
         root.add_command(command)
     for command in (bulk.upload, bulk.delete_upload, bulk.report):
         enrollment.add_command(command)

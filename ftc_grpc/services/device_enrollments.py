@@ -7,26 +7,28 @@ from contextlib import aclosing
 
 from google.protobuf import empty_pb2
 
-from ftc_core.application import enrollments
+from ftc_core.application import denials, enrollments
 from ftc_core.application.bulk import BulkJobs
 from ftc_core.application.changes import Topic
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.explain import ClaimQuestion, explain_claim
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc._gen.ftc.v1 import (
+    denial_pb2,
     device_enrollment_pb2,
     device_enrollment_service_pb2,
     device_enrollment_service_pb2_grpc,
     explain_pb2,
     watch_pb2,
 )
-from ftc_grpc.caller import current_caller, named_resource, parent_account, viewing_account
+from ftc_grpc.caller import ANY_ACCOUNT, current_caller, named_resource, parent_account, viewing_account
 from ftc_grpc.convert import (
     enrollment_to_proto,
     optional_time,
     revision_of_etag,
     write_options,
 )
+from ftc_grpc.denials import denial_to_proto, named_denial
 from ftc_grpc.explanation import explanation_to_proto
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.resource_names import ACCOUNT, DEVICE_ENROLLMENT
@@ -125,6 +127,29 @@ class DeviceEnrollmentService(
         )
         await enrollments.delete_enrollment(self._context, current_caller(), deletion, write_options(request))
         return empty_pb2.Empty()
+
+    async def ListDeviceEnrollmentDenials(
+        self, request: denial_pb2.ListDeviceEnrollmentDenialsRequest, context: RpcContext
+    ) -> denial_pb2.ListDeviceEnrollmentDenialsResponse:
+        """List the devices that were refused."""
+        account_id = viewing_account(request.parent)
+        scope = f"{account_id or ANY_ACCOUNT}/deviceEnrollmentDenials"
+        page = await denials.list_denials(
+            self._context,
+            account_id,
+            self._paginator.read(request, scope=scope, orders=denials.ORDERS, descending=True),
+        )
+        return denial_pb2.ListDeviceEnrollmentDenialsResponse(
+            device_enrollment_denials=map(denial_to_proto, page.records),
+            next_page_token=self._paginator.token(page.next_after, request, scope=scope),
+            total_size=page.total,
+        )
+
+    async def GetDeviceEnrollmentDenial(
+        self, request: denial_pb2.GetDeviceEnrollmentDenialRequest, context: RpcContext
+    ) -> denial_pb2.DeviceEnrollmentDenial:
+        """Get a denial."""
+        return denial_to_proto(await denials.get_denial(self._context, *named_denial(request.name)))
 
     async def ExplainClaim(
         self, request: explain_pb2.ExplainClaimRequest, context: RpcContext

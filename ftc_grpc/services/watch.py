@@ -18,6 +18,7 @@ from ftc_grpc import resource_names as names
 from ftc_grpc._gen.ftc.v1 import watch_pb2
 from ftc_grpc.caller import parent_account
 from ftc_grpc.convert import device_to_proto, enrollment_to_proto, timestamp
+from ftc_grpc.denials import denial_to_proto
 
 __all__ = ["Watcher", "device_event", "enrollment_event"]
 
@@ -62,9 +63,15 @@ def enrollment_event(change: Change) -> watch_pb2.DeviceEnrollmentEvent:
         revision=event.revision,
         occurred_at=timestamp(event.at),
         kind=watch_pb2.DeviceEnrollmentEvent.Kind.Value(_kind(change)),
-        device_enrollment_name=names.DEVICE_ENROLLMENT.format(account, event.enrollment_id or ""),
+        device_enrollment_name=""
+        if event.enrollment_id is None
+        else names.DEVICE_ENROLLMENT.format(account, event.enrollment_id),
         enrollment_identity=_identity(event),
         device_enrollment=None if change.enrollment is None else enrollment_to_proto(change.enrollment),
+        device_enrollment_denial_name=""
+        if event.denial_id is None
+        else names.DEVICE_ENROLLMENT_DENIAL.format(account, event.denial_id),
+        device_enrollment_denial=None if change.denial is None else denial_to_proto(change.denial),
     )
 
 

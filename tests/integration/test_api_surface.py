@@ -26,11 +26,15 @@ from grpc_status import rpc_status
 from ftc_core.application.context import new_id, utc_now
 from ftc_core.domain.account import Role
 from ftc_core.domain.claim import ClaimRequest
+from ftc_core.domain.denial import Denial, Sighting
 from ftc_core.domain.identity import format_enrollment_id
+from ftc_core.errors import Reason
+from ftc_core.storage.denial_commands import RecordDenials
 from ftc_core.storage.port import ClaimDevice, Claimed, Submission
 from ftc_grpc._gen.ftc.v1 import account_service_pb2 as accounts
 from ftc_grpc._gen.ftc.v1 import block_pb2 as blocks
 from ftc_grpc._gen.ftc.v1 import bulk_pb2 as bulk
+from ftc_grpc._gen.ftc.v1 import denial_pb2 as denials
 from ftc_grpc._gen.ftc.v1 import device_enrollment_service_pb2 as enrollments
 from ftc_grpc._gen.ftc.v1 import device_service_pb2 as devices
 from ftc_grpc._gen.ftc.v1 import device_transfer_service_pb2 as transfers
@@ -137,6 +141,25 @@ class Things:
         )
         created = giver._call(giver.tenant.client.device_transfers.CreateDeviceTransfer, request)
         return f"{self.account}/deviceTransfers/{created.device_transfer.id}"
+
+    @cached_property
+    def denial(self) -> str:
+        """A device of the account's CA was refused."""
+        assert self.certificate
+        now = utc_now()
+        refused = Denial(
+            id=new_id(),
+            reason=Reason.ENROLLMENT_NOT_FOUND,
+            fingerprint=os.urandom(32),
+            address="192.0.2.1:5683",
+            first_seen_at=now,
+            last_seen_at=now,
+            count=1,
+        )
+        issuer = hashlib.sha256(self.factory.der).digest()
+        command = RecordDenials((Sighting(denial=refused, issuing_cas=(issuer,)),), now)
+        self.api.run(self.api.context.commit.execute(Submission(command)))
+        return f"{self.account}/deviceEnrollmentDenials/{refused.id}"
 
     @cached_property
     def checkpoint(self) -> str:
@@ -268,6 +291,10 @@ REQUESTS: Mapping[str, Callable[[Things], Message]] = {
         parent=it.account, data=b"id\n"
     ),
     E + "ReadBulkReport": lambda it: bulk.ReadBulkReportRequest(name=it.operation),
+    E + "ListDeviceEnrollmentDenials": lambda it: denials.ListDeviceEnrollmentDenialsRequest(
+        parent=it.denial.partition("/deviceEnrollmentDenials")[0]
+    ),
+    E + "GetDeviceEnrollmentDenial": lambda it: denials.GetDeviceEnrollmentDenialRequest(name=it.denial),
     E + "ExplainClaim": lambda it: explain.ExplainClaimRequest(
         parent=it.account, enrollment_identity=it.identity, endpoint_name="device-1"
     ),

@@ -224,7 +224,7 @@ def audit_watch(party: Party, devices: Sequence[Told], enrollments: Sequence[Tol
     of_enrollments = [
         (event.revision, _enrollment_kind(event, party.id), event.enrollment_id)
         for event in events
-        if event.kind.startswith("ENROLLMENT_")
+        if event.kind.startswith("ENROLLMENT_") and event.kind is not EventKind.ENROLLMENT_DENIED
     ]
     assert so_far(enrollments) == of_enrollments, f"watch of the enrollments of {party.id}"
 

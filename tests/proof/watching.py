@@ -100,6 +100,8 @@ class Watcher:
             else:
                 kind, name = DeviceEnrollmentEvent.Kind.Name(event.kind), event.device_enrollment_name
                 told = self.enrollments
+                if event.kind == DeviceEnrollmentEvent.DENIED:
+                    continue  # changes nothing
             fingerprint = parse_enrollment_id(event.enrollment_identity)
             told.append(Told(event.revision, kind, name.rpartition("/")[2], fingerprint))
         self._through[what] = response.revision

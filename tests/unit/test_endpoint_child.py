@@ -42,6 +42,7 @@ SETTINGS = Settings(
     enrollment_expiry_notice_s=30,
     operations_max=5,
     operation_retention_days=1,
+    denial_retention_days=2,
     ledger_checkpoint_interval_s=7,
     shutdown_grace_s=0.5,
     commit_batch=10,

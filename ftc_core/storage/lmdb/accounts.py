@@ -10,6 +10,7 @@ from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.api_keys import remove_api_key
 from ftc_core.storage.lmdb.block_reads import party_key
 from ftc_core.storage.lmdb.counts import Counts, join_account
+from ftc_core.storage.lmdb.denials import remove_denials_of
 from ftc_core.storage.lmdb.preconditions import check_revision
 from ftc_core.storage.lmdb.tables import pack_id
 from ftc_core.storage.lmdb.writer import Writer
@@ -48,6 +49,7 @@ def delete_account(writer: Writer, command: DeleteAccount) -> Done:
     for key in writer.view.list_api_keys(account.id, after=None, limit=counts.api_keys):
         remove_api_key(writer, key)
     writer.delete_prefix(writer.tables.blocks, party_key(account.id))
+    remove_denials_of(writer, account.id)
     writer.delete(writer.tables.accounts, pack_id(account.id))
     return Done(writer.next_revision())
 

@@ -43,6 +43,8 @@ def create_trusted_certificate(writer: Writer, command: CreateTrustedCertificate
     key = pack_id(certificate.id)
     writer.add(tables.certificates, account + key, records.CERTIFICATE.encode(certificate))
     writer.put(tables.certificates_by_fingerprint, index_key, key)
+    if certificate.service is CertificateService.BOOTSTRAP:
+        writer.put(tables.ca_holders, _holder_key(certificate))
     _index(writer, certificate)
     return Created(certificate=certificate)
 
@@ -67,6 +69,7 @@ def delete_trusted_certificate(writer: Writer, command: DeleteTrustedCertificate
     index_key = certificate_key(account, certificate.fingerprint, certificate.service)
     writer.delete(writer.tables.certificates, _key(certificate))
     writer.delete(writer.tables.certificates_by_fingerprint, index_key)
+    writer.delete(writer.tables.ca_holders, _holder_key(certificate))
     _unindex(writer, certificate)
     writer.count(certificate.account_id, certificates=-1)
     return Done(writer.next_revision())
@@ -122,6 +125,10 @@ def _remove_anchor(writer: Writer, certificate: TrustedCertificate) -> None:
 
 def _subject_key(certificate: TrustedCertificate, since: bytes) -> bytes:
     return hashlib.sha256(certificate.subject_der).digest() + since + certificate.fingerprint
+
+
+def _holder_key(certificate: TrustedCertificate) -> bytes:
+    return certificate.fingerprint + _key(certificate)
 
 
 def _inactive_key(certificate: TrustedCertificate) -> bytes:

@@ -15,6 +15,7 @@ from ftc_core.domain.block import Block
 from ftc_core.domain.bulk import BulkBatch, BulkJob
 from ftc_core.domain.certificate import TrustedCertificate
 from ftc_core.domain.checkpoint import SignedCheckpoint
+from ftc_core.domain.denial import Denial
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
@@ -32,6 +33,7 @@ __all__ = [
     "BULK_JOB",
     "CERTIFICATE",
     "CHECKPOINT",
+    "DENIAL",
     "DEVICE",
     "ENROLLMENT",
     "EVENT",
@@ -86,3 +88,4 @@ BULK_JOB: Final[Codec[BulkJob]] = Codec(BulkJob, 1)
 BULK_BATCH: Final[Codec[BulkBatch]] = Codec(BulkBatch, 1)
 TRANSFER: Final[Codec[DeviceTransfer]] = Codec(DeviceTransfer, 1)
 BLOCK: Final[Codec[Block]] = Codec(Block, 1)
+DENIAL: Final[Codec[Denial]] = Codec(Denial, 1)

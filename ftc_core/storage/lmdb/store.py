@@ -22,6 +22,7 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
     ExpireBulkJobs,
 )
+from ftc_core.storage.denial_commands import ForgetDenials, RecordDenials
 from ftc_core.storage.ledger_commands import AddCheckpoint, AddLedgerKey
 from ftc_core.storage.lmdb import (
     accounts,
@@ -30,6 +31,7 @@ from ftc_core.storage.lmdb import (
     bulk,
     certificates,
     claims,
+    denials,
     enrollments,
     events,
     idempotency,
@@ -319,13 +321,17 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return transfers.expire_transfers(writer, command)
         case ForgetTransfers():
             return transfers.forget_transfers(writer, command)
-        case AddCheckpoint():
-            return ledger.add_checkpoint(writer, command)
-        case AddLedgerKey():
-            return ledger.add_ledger_key(writer, command)
         case PlaceBlock():
             return blocks.place_block(writer, command)
         case LiftBlock():
             return blocks.lift_block(writer, command)
+        case AddCheckpoint():
+            return ledger.add_checkpoint(writer, command)
+        case AddLedgerKey():
+            return ledger.add_ledger_key(writer, command)
+        case RecordDenials():
+            return denials.record_denials(writer, command)
+        case ForgetDenials():
+            return denials.forget_denials(writer, command)
         case _:
             assert_never(command)

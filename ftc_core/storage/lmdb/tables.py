@@ -14,6 +14,7 @@ otherwise; `–` is an empty value.
 | certificates_by_fingerprint | account, fingerprint, service (1 byte) | certificate |
 | trust_anchors | fingerprint | number of certificates that hold it, revision since when, the CA in DER |
 | trust_anchors_by_subject | SHA-256 of the DER subject, revision as above, fingerprint | – |
+| ca_holders | fingerprint, account, certificate | – (of devices, whatever their status) |
 | inactive_cas | SHA-256 of the DER subject, account, certificate | – (INACTIVE ones of devices only) |
 | enrollments | fingerprint | record |
 | enrollments_by_account | account, enrollment | fingerprint |
@@ -45,6 +46,11 @@ otherwise; `–` is an empty value.
 | transfer_expiry | time, transfer | – (open ones only) |
 | transfers_decided | time, transfer | – (all others) |
 | blocks | account (zeros: the operator), fingerprint | record |
+| denials | party (account, zeros: the operator), denial | record |
+| denials_by_cause | party, 32 bytes of device and cause | denial |
+| denials_by_time | party, time last seen, denial | – |
+| denial_expiry | time last seen, party, denial | – |
+| denial_counts | party | number of its denials |
 
 Enrollments lie under their fingerprint because that is how devices ask for them: one descent of one tree.
 """
@@ -100,6 +106,7 @@ class Tables:
     certificates_by_fingerprint: lmdb._Database
     trust_anchors: lmdb._Database
     trust_anchors_by_subject: lmdb._Database
+    ca_holders: lmdb._Database
     inactive_cas: lmdb._Database
     enrollments: lmdb._Database
     enrollments_by_account: lmdb._Database
@@ -131,6 +138,11 @@ class Tables:
     transfer_expiry: lmdb._Database
     transfers_decided: lmdb._Database
     blocks: lmdb._Database
+    denials: lmdb._Database
+    denials_by_cause: lmdb._Database
+    denials_by_time: lmdb._Database
+    denial_expiry: lmdb._Database
+    denial_counts: lmdb._Database
 
     @classmethod
     def names(cls) -> list[str]:

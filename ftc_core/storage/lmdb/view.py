@@ -23,6 +23,7 @@ from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.limits import TRUST_CANDIDATES_MAX
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.counts import Counts, split_account
+from ftc_core.storage.lmdb.denial_reads import LmdbDenialReads
 from ftc_core.storage.lmdb.faults import corrupt, translate
 from ftc_core.storage.lmdb.ledger_reads import LmdbLedgerReads
 from ftc_core.storage.lmdb.records import Codec
@@ -44,7 +45,7 @@ __all__ = ["LmdbView"]
 T = TypeVar("T")
 
 
-class LmdbView(LmdbLedgerReads):
+class LmdbView(LmdbDenialReads, LmdbLedgerReads):
     """The port's `View` over one transaction.
 
     As a context manager it ends the transaction, and turns LMDB's errors into FtcError INTERNAL_1 or _5.

@@ -134,6 +134,7 @@ class Writer:
         device_id: str | None = None,
         fingerprint: bytes | None = None,
         from_account_id: str | None = None,
+        denial_id: str | None = None,
     ) -> int:
         """Record an event → its revision."""
         revision = self.next_revision()
@@ -146,6 +147,7 @@ class Writer:
             device_id=device_id,
             fingerprint=fingerprint,
             from_account_id=from_account_id,
+            denial_id=denial_id,
         )
         self._txn.put(number_key(revision), records.EVENT.encode(event), db=self.tables.events, append=True)
         return revision
