@@ -254,5 +254,8 @@ COMMIT_BATCH_MAX = 1_000
 COMMIT_PACE_S = 0.010
 """Seconds between the beginnings of a process's commits while devices, or calls, come together: a tenth of
 the time that one of many devices takes to onboard, and at a thousand claims a second ten to a commit."""
+CLAIM_PACE_S = 0.030
+"""The same for a bootstrap worker, of which one device waits once: each commit costs it an fsync and switches
+between two threads, and 30 ms are little beside the round trips of an onboarding."""
 COMMIT_QUEUE_MAX = 50_000
 """Commands that may wait for a commit in one process before new ones are refused."""

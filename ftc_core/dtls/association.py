@@ -36,6 +36,7 @@ from ftc_core.dtls.client_hello import asked_record_limit
 from ftc_core.dtls.context import PrivateKey, new_connection
 from ftc_core.dtls.cookie import Proven
 from ftc_core.dtls.events import ApplicationData, CloseCause, Closed, Event, HandshakeCompleted
+from ftc_core.dtls.memory_bio import read_flight, read_plaintext, write_datagram, write_plaintext
 from ftc_core.dtls.record import (
     DATAGRAM_PROCESSED_MAX_BYTES,
     BadRecord,
@@ -61,8 +62,6 @@ __all__ = ["ApplicationData", "Association", "CloseCause", "Closed", "Event", "H
 
 _PLAINTEXT_MAX_BYTES = 2**14
 """RFC 6347 §4.1."""
-_READ_BYTES = 16_384
-"""More than most flights that we send, and as much as a record can hold (RFC 6347 §4.1)."""
 
 _BINDING_LABEL = b"EXPERIMENTAL-ftc-claim-1"
 """What RFC 5705 §4 calls a disambiguating label; its registry leaves these for private use."""
@@ -194,7 +193,7 @@ class Association:
             self._send_flight_again()  # our answer to it was lost
         if self._proven is not None:
             self._hello_fragments.append(datagram)
-        self._connection.bio_write(datagram)
+        write_datagram(self._connection, datagram)
         self._pump(sole_record=self._established and is_one_record(datagram))
 
     def send(self, plaintext: bytes) -> None:
@@ -207,7 +206,7 @@ class Association:
             raise FtcError(Reason.INTERNAL_7)
         if not 0 < len(plaintext) <= self._max_plaintext_bytes:
             raise ValueError(f"{len(plaintext)} bytes do not fit a datagram of {self._mtu}")
-        self._connection.send(plaintext)
+        write_plaintext(self._connection, plaintext)
         self._collect_output()
 
     def close(self) -> None:
@@ -280,7 +279,7 @@ class Association:
             if not self._established:
                 self._continue_handshake()
             while self.established:
-                self._events.append(ApplicationData(self._connection.recv(_READ_BYTES)))
+                self._events.append(ApplicationData(read_plaintext(self._connection)))
                 if sole_record:
                     return
         except SSL.WantReadError:
@@ -322,7 +321,7 @@ class Association:
         for fragment in self._hello_fragments:
             with contextlib.suppress(SSL.WantReadError):
                 self._connection.do_handshake()
-            self._connection.bio_write(fragment)
+            write_datagram(self._connection, fragment)
 
     def _complete_handshake(self) -> None:
         leaf = self._connection.get_peer_certificate()
@@ -341,7 +340,7 @@ class Association:
         self._events.append(HandshakeCompleted(bound, self._connection.get_cipher_name() or ""))
 
     def _collect_output(self) -> None:
-        flight = _drain(self._connection)
+        flight = read_flight(self._connection)
         if flight:
             self._proven, self._hello_fragments = None, []
         if self._verification.refusal is not None:
@@ -369,16 +368,6 @@ class Association:
             detail = f"{alert_name(sent)}: {_reason(error)}"
             return Closed(CloseCause.ALERT_SENT, sent, detail, presented=presented)
         return Closed(CloseCause.FAILED, detail=_reason(error))
-
-
-def _drain(connection: SSL.Connection) -> bytes:
-    """All that OpenSSL has written since, as one blob."""
-    flight = b""
-    with contextlib.suppress(SSL.WantReadError):
-        # A read that is not filled has taken all there is; asking once more would cost an exception.
-        while len(flight) % _READ_BYTES == 0:
-            flight += connection.bio_read(_READ_BYTES)
-    return flight
 
 
 def _digest(client_hello: bytes) -> bytes:

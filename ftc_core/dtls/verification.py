@@ -13,12 +13,13 @@ A resumed session brings no walk: `admits_resumed` judges its certificate instea
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from OpenSSL import crypto
 
 from ftc_core.dtls.alert import Alert
 from ftc_core.dtls.resumption import PresentedChains
-from ftc_core.dtls.trust import PathRefused, PathVerifier, VerifiedPath
+from ftc_core.dtls.trust import PathRefused, PathVerifier, ReadCertificate, VerifiedPath
 from ftc_core.errors import FtcError
 
 __all__ = ["PeerVerification"]
@@ -63,13 +64,13 @@ class PeerVerification:
         self._chain[depth] = certificate
         if depth > 0 or not passed:
             return True
-        chain = [_der(self._chain[position]) for position in sorted(self._chain)]
+        chain = [ReadCertificate.of(self._chain[position]) for position in sorted(self._chain)]
         self._chain.clear()
-        self.presented = tuple(chain)
+        self.presented = tuple(map(bytes, chain))  # without OpenSSL's handles, which hold far more memory
         self._verdict = self._judge(chain)
         if not isinstance(self._verdict, VerifiedPath):
             return False
-        self._chains.remember(chain)
+        self._chains.remember(self.presented)
         return True
 
     @property
@@ -97,7 +98,7 @@ class PeerVerification:
         else:
             self.fatal_alert_received = description
 
-    def _judge(self, chain: list[bytes]) -> VerifiedPath | PathRefused:
+    def _judge(self, chain: Sequence[bytes]) -> VerifiedPath | PathRefused:
         try:
             return self._verify_path(chain)
         except FtcError as error:

@@ -25,7 +25,7 @@ from ftc_core.endpoint.handshake_refusal import refusal_of
 from ftc_core.endpoint.server import open_endpoint
 from ftc_core.endpoint.telemetry import bootstrap_telemetry
 from ftc_core.endpoint.udp import Origin
-from ftc_core.limits import COMMIT_PACE_S, DENIAL_GRACE_S
+from ftc_core.limits import CLAIM_PACE_S, DENIAL_GRACE_S
 from ftc_core.observability.counts import BootstrapCounts
 from ftc_core.observability.metrics import observe_commit
 from ftc_core.settings import Settings
@@ -47,7 +47,7 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
             GroupCommit(
                 store,
                 max_batch=settings.commit_batch,
-                pace_s=COMMIT_PACE_S,
+                pace_s=CLAIM_PACE_S,
                 observer=observe_commit,
             )
         ) as group,
