@@ -1,13 +1,11 @@
 """What every datagram asks of OpenSSL: bytes into a connection's memory BIOs, and out of them.
 
-pyOpenSSL's methods for it make a buffer for the largest record at each call, and ask for the connection's
-last error whether or not there was one. These call the same functions of OpenSSL, with one buffer per thread
-for all connections. A failure goes pyOpenSSL's way, and becomes the exception that its method would raise.
+pyOpenSSL's methods for it fill a buffer for the largest record with zeros at each call, and ask for the
+connection's last error whether or not there was one. These call the same functions of OpenSSL. A failure goes
+pyOpenSSL's way, and becomes the exception that its method would raise.
 """
 
 from __future__ import annotations
-
-import threading
 
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
@@ -17,15 +15,8 @@ __all__ = ["read_flight", "read_plaintext", "write_datagram", "write_plaintext"]
 _BUFFER_BYTES = 16_384
 """More than most flights that we send, and as much as a record can hold (RFC 6347 §4.1)."""
 
-
-class _Buffer(threading.local):
-    """Filled and emptied within one call, so connections may share it; threads may not, for they go on."""
-
-    def __init__(self) -> None:
-        self.room = ffi.new("char[]", _BUFFER_BYTES)
-
-
-_buffer = _Buffer()
+_new_buffer = ffi.new_allocator(should_clear_after_alloc=False)
+"""What OpenSSL does not fill is not read. Not one buffer for all: OpenSSL's calls let other threads run."""
 
 
 def write_datagram(connection: SSL.Connection, datagram: bytes) -> None:
@@ -36,7 +27,7 @@ def write_datagram(connection: SSL.Connection, datagram: bytes) -> None:
 
 def read_flight(connection: SSL.Connection) -> bytes:
     """All that OpenSSL has written since the last call, as one blob; empty if there is nothing."""
-    room, flight = _buffer.room, b""
+    room, flight = _new_buffer("char[]", _BUFFER_BYTES), b""
     # A read that is not filled has taken all there is.
     while (size := lib.BIO_read(connection._from_ssl, room, _BUFFER_BYTES)) > 0:
         flight += bytes(ffi.buffer(room, size))
@@ -51,7 +42,7 @@ def read_plaintext(connection: SSL.Connection) -> bytes:
     Raises as `recv` does: SSL.WantReadError if OpenSSL wants another datagram, SSL.ZeroReturnError after a
     close_notify, another SSL.Error if the connection failed.
     """
-    room = _buffer.room
+    room = _new_buffer("char[]", _BUFFER_BYTES)
     size = lib.SSL_read(connection._ssl, room, _BUFFER_BYTES)
     if size <= 0:
         connection._raise_ssl_error(connection._ssl, size)

@@ -86,7 +86,7 @@ def test_a_connection_without_a_handshake_has_nothing_to_read() -> None:
     assert read_flight(fresh)[0] == 22  # its ClientHello
 
 
-def test_each_thread_has_a_buffer_of_its_own() -> None:
+def test_threads_do_not_read_what_is_anothers() -> None:
     wrong: list[bytes] = []
 
     def talk(letter: bytes) -> None:
