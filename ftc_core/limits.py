@@ -106,6 +106,9 @@ REGISTRATION_IDLE_MAX_S = 86_400.0
 """Seconds for which a registered device's silent association is kept; later it makes a new handshake."""
 REFUSED_LINGER_S = 10.0
 """Seconds for which an association stays after the last answer: a lost one is asked for again within 3 s."""
+FAREWELLS_MAX = 10_000
+"""Peers whose last records a worker keeps for when they were lost: 10 MB. Each is kept until 10,000 others
+have gone, which at 200 onboardings a second is 50 s: three of a device's four retransmissions."""
 CREDENTIAL_DER_MAX_BYTES = 1_024
 """Bytes of a client certificate in DER: the default buffer of a widely used client."""
 

@@ -16,6 +16,7 @@ __all__ = [
     "BadRecord",
     "client_hello_message",
     "cut_flight",
+    "is_application_data",
     "is_client_hello",
     "is_one_record",
     "is_plaintext",
@@ -32,6 +33,7 @@ the next one. No record of a CoAP session comes near it."""
 
 ALERT = 21
 _HANDSHAKE = 22
+_APPLICATION_DATA = 23
 _CLIENT_HELLO = 1
 _VERSION_MAJOR = 0xFE
 _EPOCH_0 = b"\x00\x00"
@@ -88,6 +90,16 @@ def is_one_record(datagram: bytes) -> bool:
 def is_plaintext(record: bytes) -> bool:
     """Whether a record's header says epoch 0: sent before any ChangeCipherSpec (RFC 6347 §4.1)."""
     return record[3:5] == _EPOCH_0
+
+
+def is_application_data(datagram: bytes) -> bool:
+    """Whether a datagram begins with the header of an encrypted record of application data."""
+    return (
+        len(datagram) > HEADER_BYTES
+        and datagram[0] == _APPLICATION_DATA
+        and datagram[1] == _VERSION_MAJOR
+        and not is_plaintext(datagram)
+    )
 
 
 def is_client_hello(datagram: bytes) -> bool:

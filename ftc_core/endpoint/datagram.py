@@ -29,6 +29,7 @@ from ftc_core.dtls.resumption import PresentedChains
 from ftc_core.dtls.trust import PathVerifier
 from ftc_core.endpoint.admission import Admission, Place
 from ftc_core.endpoint.doorway import Doorway, Entrant, PeerKey
+from ftc_core.endpoint.farewells import Farewells
 from ftc_core.endpoint.peer import CoapFactory, Peer, SessionFactory
 from ftc_core.endpoint.udp import Datagram, Origin, UdpSocket
 from ftc_core.errors import Reason
@@ -67,6 +68,7 @@ class DatagramEndpoint:
         self._handshake_refused = handshake_refused
         admission: Admission[PeerKey] = Admission(self._counts.shed, max_associations=max_associations)
         self._doorway = Doorway(gate, admission, self._counts)
+        self._farewells = Farewells()
         self._admitting: asyncio.Handle | None = None
         self._admitted_at = 0.0
         self._peers: dict[PeerKey, Peer] = {}
@@ -141,7 +143,10 @@ class DatagramEndpoint:
                     touched[key] = peer
                 else:
                     # A record of a session that we do not have. Silence (RFC 6347 §4.1.2.7): its owner will
-                    # notice by its own timers, and an answer could be used for reflection.
+                    # notice by its own timers, and an answer could be used for reflection. Unless it ended
+                    # here, and its owner did not hear that.
+                    for farewell in self._farewells.again(key, datagram.payload, now):
+                        self._sockets[index].send(farewell, datagram.origin)
                     self._doorway.follow(key, datagram)
             except Exception:
                 self._drop(key)
@@ -238,7 +243,8 @@ class DatagramEndpoint:
 
     def _send_and_arm(self, key: PeerKey, peer: Peer) -> None:
         sock = self._sockets[key[0]]
-        for payload in peer.take_datagrams():
+        datagrams = peer.take_datagrams()
+        for payload in datagrams:
             sock.send(payload, key[1])
         refused = peer.closed_cause is not None and peer.closed_cause.cause is CloseCause.ALERT_SENT
         if peer.place is not None and peer.place.shaking_hands and (peer.established or peer.closed):
@@ -247,6 +253,8 @@ class DatagramEndpoint:
             if self._peers.get(key) is peer:
                 del self._peers[key]
                 self._leave_place(peer)
+                if peer.closed_cause is not None and peer.closed_cause.cause is CloseCause.CLOSED_HERE:
+                    self._farewells.keep(key, datagrams, monotonic())
                 if (failure := peer.handshake_failure) is not None:
                     self._counts.handshakes[failure] += 1
                     if refused and peer.closed_cause is not None:

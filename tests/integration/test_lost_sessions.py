@@ -121,3 +121,31 @@ def test_workers_take_each_others_cookies(own: Instance, manufacturer: Manufactu
 
     assert answer is not None
     assert answer[13] == 2, "ServerHello (RFC 5246 §7.4), not another HelloVerifyRequest"
+
+
+async def test_device_that_did_not_hear_the_end_is_told_again(
+    own: Instance, tenant: Tenant, manufacturer: Manufacturer
+) -> None:
+    """The acknowledgement of its answer to Bootstrap-Finish and the close_notify behind it are both lost."""
+    said: list[int] = []
+
+    def heard(direction: Direction, number: int, datagram: bytes) -> bool:
+        if direction == "to client":
+            said.append(number)
+        return True
+
+    with relay(own.address("bootstrap"), heard) as (host, port):
+        first = await enrolled_thing(tenant, manufacturer).bootstrap(uri=f"coaps://{host}:{port}")
+    last = max(said)
+
+    def path(direction: Direction, number: int, datagram: bytes) -> bool:
+        return direction == "to server" or number not in {last - 1, last}
+
+    with relay(own.address("bootstrap"), path) as (host, port):
+        began = time.monotonic()
+        second = await enrolled_thing(tenant, manufacturer).bootstrap(uri=f"coaps://{host}:{port}")
+        took_s = time.monotonic() - began
+
+    assert isinstance(first, Succeeded)
+    assert isinstance(second, Succeeded)
+    assert 1.9 < took_s < 10, "one retransmission (RFC 7252 §4.2), not all of them"
