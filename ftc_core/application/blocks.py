@@ -82,7 +82,10 @@ async def place_block(
         blocked_at=context.now(),
     )
     outcome = await context.submit(
-        PlaceBlock(block), options, scope=f"{caller.account_id}/PlaceBlock", request=blocking
+        PlaceBlock(block, _device_id(target)),
+        options,
+        scope=f"{caller.account_id}/PlaceBlock",
+        request=blocking,
     )
     assert isinstance(outcome, BlockWritten)  # noqa: S101 - what the port answers to this command
     return outcome.block
@@ -95,7 +98,9 @@ async def unblock(
     options: WriteOptions,
 ) -> None:
     """Lift the caller's block. Raises FtcError as `place_block`; RESOURCE_NOT_FOUND also if there is none."""
-    command = LiftBlock(_fingerprint(context, target), blocking_party(caller), context.now())
+    command = LiftBlock(
+        _fingerprint(context, target), blocking_party(caller), context.now(), _device_id(target)
+    )
     await context.submit(command, options, scope=f"{caller.account_id}/LiftBlock", request=target)
 
 
@@ -118,6 +123,10 @@ async def list_blocks(context: ApplicationContext, account_id: str | None, page:
             lambda: view.count_blocks(account_id),
             wanted,
         )
+
+
+def _device_id(target: NamedDevice | NamedCertificate) -> str | None:
+    return (target.device_id or None) if isinstance(target, NamedDevice) else None
 
 
 def _fingerprint(context: ApplicationContext, target: NamedDevice | NamedCertificate) -> bytes:

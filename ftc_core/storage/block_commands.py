@@ -16,22 +16,26 @@ class PlaceBlock(msgspec.Struct, frozen=True, tag=True):
 
     If a device has the certificate, its registration ends in the same step, and there is a DEVICE_BLOCKED
     event; not if it was blocked by this party before. RESOURCE_NOT_FOUND if an account blocks a device's
-    certificate and owns no such device, or if there is no such account.
+    certificate and owns no such device, or if there is no such account; or if `device_id` is given and the
+    certificate is not that device's any more: released and claimed anew it is another device, and maybe
+    somebody else's.
     """
 
     block: Block
+    device_id: str | None = None
 
 
 class LiftBlock(msgspec.Struct, frozen=True, tag=True):
     """Remove the block of one party (None: the operator) → BlockWritten, as it was.
 
     DEVICE_UNBLOCKED event if a device has the certificate; the other party's block stays. RESOURCE_NOT_FOUND
-    if this party has not blocked it.
+    if this party has not blocked it, and for `device_id` as in PlaceBlock.
     """
 
     fingerprint: bytes
     account_id: str | None
     now: datetime
+    device_id: str | None = None
 
 
 class BlockWritten(msgspec.Struct, frozen=True, tag=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from ftc_core.domain.account import Account
@@ -127,6 +128,34 @@ def test_an_account_blocks_no_device_but_its_own(scene: Scene, device: Device) -
     stranger = scene.trusting_account(ca=OTHER_CA)
     assert scene.refused(block(stranger)).reason is Reason.RESOURCE_NOT_FOUND
     assert scene.refused(block(stranger, 2)).reason is Reason.RESOURCE_NOT_FOUND
+
+
+@pytest.mark.parametrize("by_operator", [True, False])
+def test_a_device_that_was_named_is_meant_and_not_its_successor(
+    scene: Scene, owner: Account, device: Device, by_operator: bool
+) -> None:
+    """Released and claimed anew between the reading of its name and the commit."""
+    party = None if by_operator else owner
+    named = msgspec.structs.replace(block(party), device_id=device.id)
+    enrollment = scene.find_enrollment(1)
+    assert enrollment is not None
+    scene.release(enrollment)
+    scene.enrollment(owner, 1)
+    successor = scene.claim(1).device
+    assert successor.id != device.id
+
+    [refused] = scene.try_all(named)
+    assert isinstance(refused, FtcError)
+    assert refused.reason is Reason.RESOURCE_NOT_FOUND
+    assert claim_refusal(scene) is None
+
+    written(scene, msgspec.structs.replace(named, device_id=successor.id))
+    [refused] = scene.try_all(msgspec.structs.replace(lift(party), device_id=device.id))
+    assert isinstance(refused, FtcError)
+    assert refused.reason is Reason.RESOURCE_NOT_FOUND
+    assert claim_refusal(scene) is Reason.DEVICE_BLOCKED
+    written(scene, msgspec.structs.replace(lift(party), device_id=successor.id))
+    assert claim_refusal(scene) is None
 
 
 def test_the_operator_blocks_a_certificate_before_any_device_shows_it(scene: Scene, owner: Account) -> None:

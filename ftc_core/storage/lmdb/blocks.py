@@ -22,7 +22,7 @@ __all__ = ["check_not_blocked", "lift_block", "place_block"]
 def place_block(writer: Writer, command: PlaceBlock) -> BlockWritten:
     """See the command."""
     given = command.block
-    device = _device(writer, given)
+    device = _device(writer, given, command.device_id)
     key = block_key(given.fingerprint, given.account_id)
     stored = writer.get(writer.tables.blocks, key)
     if stored is not None:
@@ -42,9 +42,10 @@ def lift_block(writer: Writer, command: LiftBlock) -> BlockWritten:
     stored = writer.get(writer.tables.blocks, key)
     if stored is None:
         raise FtcError(Reason.RESOURCE_NOT_FOUND, "certificate is not blocked")
+    [device] = writer.view.find_devices((command.fingerprint,))
+    _check_named(device, command.device_id)
     writer.delete(writer.tables.blocks, key)
     block = records.BLOCK.decode(stored)
-    [device] = writer.view.find_devices((command.fingerprint,))
     if block.kind is BlockedKind.DEVICE and device is not None:
         revision = emit_device(writer, EventKind.DEVICE_UNBLOCKED, command.now, device)
         change_device(writer, device, msgspec.structs.replace(device, revision=revision))
@@ -61,16 +62,22 @@ def check_not_blocked(writer: Writer, device: Device) -> None:
         raise FtcError(reason, metadata={"endpoint_name": device.endpoint_name})
 
 
-def _device(writer: Writer, block: Block) -> Device | None:
+def _device(writer: Writer, block: Block, device_id: str | None) -> Device | None:
     """The device that has the certificate; an account blocks none but its own."""
     if block.account_id is not None and writer.view.get_account(block.account_id) is None:
         raise FtcError(Reason.RESOURCE_NOT_FOUND, "account not found")
     if block.kind is not BlockedKind.DEVICE:
         return None
     [device] = writer.view.find_devices((block.fingerprint,))
+    _check_named(device, device_id)
     if block.account_id is not None and (device is None or device.account_id != block.account_id):
         raise FtcError(Reason.RESOURCE_NOT_FOUND, "device not found")
     return device
+
+
+def _check_named(device: Device | None, device_id: str | None) -> None:
+    if device_id is not None and (device is None or device.id != device_id):
+        raise FtcError(Reason.RESOURCE_NOT_FOUND, "device not found")
 
 
 def _end_registration(writer: Writer, before: Device, at: datetime) -> int:
