@@ -1,7 +1,7 @@
 """What every datagram asks of OpenSSL: bytes into a connection's memory BIOs, and out of them.
 
-pyOpenSSL's methods for it fill a buffer for the largest record with zeros at each call, and ask for the
-connection's last error whether or not there was one. These call the same functions of OpenSSL. A failure goes
+pyOpenSSL's methods for it look at what they are given, wrap it in a buffer, and ask for the connection's last
+error whether or not there was one. These call the same functions of OpenSSL and nothing else. A failure goes
 pyOpenSSL's way, and becomes the exception that its method would raise.
 """
 
