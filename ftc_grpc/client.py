@@ -21,6 +21,7 @@ from ftc_grpc._gen.ftc.v1.device_service_pb2_grpc import DeviceServiceStub
 from ftc_grpc._gen.ftc.v1.device_transfer_service_pb2_grpc import DeviceTransferServiceStub
 from ftc_grpc._gen.ftc.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2_grpc import TrustedCertificateServiceStub
+from ftc_grpc.bearer import BearerKey
 from ftc_grpc.status import ERROR_DOMAIN
 
 __all__ = ["CALL_TIMEOUT_S", "ApiClient", "ClientCertificate", "error_of"]
@@ -85,22 +86,19 @@ class ApiClient:
                 ca_pem, certificate.private_key_pem, certificate.certificate_pem
             )
         )
-        if api_key is not None:
-            credentials = grpc.composite_channel_credentials(
-                credentials, grpc.access_token_call_credentials(api_key)
-            )
         self._channel = grpc.secure_channel(
             endpoint, credentials, options=[("grpc.max_receive_message_length", RPC_MESSAGE_MAX_BYTES)]
         )
-        self.accounts: AccountServiceStub = AccountServiceStub(self._channel)
-        self.trusted_certificates: TrustedCertificateServiceStub = TrustedCertificateServiceStub(
-            self._channel
-        )
-        self.device_enrollments: DeviceEnrollmentServiceStub = DeviceEnrollmentServiceStub(self._channel)
-        self.devices: DeviceServiceStub = DeviceServiceStub(self._channel)
-        self.device_transfers: DeviceTransferServiceStub = DeviceTransferServiceStub(self._channel)
-        self.ledger: LedgerServiceStub = LedgerServiceStub(self._channel)
-        self.operations = OperationsStub(self._channel)
+        calling = self._channel
+        if api_key is not None:
+            calling = grpc.intercept_channel(self._channel, BearerKey(api_key))
+        self.accounts: AccountServiceStub = AccountServiceStub(calling)
+        self.trusted_certificates: TrustedCertificateServiceStub = TrustedCertificateServiceStub(calling)
+        self.device_enrollments: DeviceEnrollmentServiceStub = DeviceEnrollmentServiceStub(calling)
+        self.devices: DeviceServiceStub = DeviceServiceStub(calling)
+        self.device_transfers: DeviceTransferServiceStub = DeviceTransferServiceStub(calling)
+        self.ledger: LedgerServiceStub = LedgerServiceStub(calling)
+        self.operations = OperationsStub(calling)
 
     def call(self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
         """The answer. Raises FtcError with the server's own reason, or API_UNREACHABLE if there was none."""

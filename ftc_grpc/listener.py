@@ -27,7 +27,9 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", RPC_MESSAGE_MAX_BYTES),
     ("grpc.max_metadata_size", RPC_METADATA_MAX_BYTES),
     ("grpc.absolute_max_metadata_size", RPC_METADATA_MAX_BYTES),
-    ("grpc.max_concurrent_streams", 100),  # of one connection
+    # Of one connection, and far more than a caller has in flight. Who comes near it is refused: gRPC counts
+    # streams that have ended and are not freed yet, while to the client they are gone and it opens others.
+    ("grpc.max_concurrent_streams", 1_000),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 30_000),

@@ -11,6 +11,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_status import rpc_status
 
+from ftc_grpc.bearer import BearerKey
 from tests.api import Tenant, TestApi
 
 NOWHERE = 1 << 40
@@ -18,11 +19,8 @@ NOWHERE = 1 << 40
 
 
 def stub(api: TestApi, key: str) -> tuple[grpc.Channel, Any]:
-    credentials = grpc.composite_channel_credentials(
-        grpc.ssl_channel_credentials(api.ca_pem), grpc.access_token_call_credentials(key)
-    )
-    channel = grpc.secure_channel(api.endpoint, credentials)
-    return channel, channelz_pb2_grpc.ChannelzStub(channel)
+    channel = grpc.secure_channel(api.endpoint, grpc.ssl_channel_credentials(api.ca_pem))
+    return channel, channelz_pb2_grpc.ChannelzStub(grpc.intercept_channel(channel, BearerKey(key)))
 
 
 @pytest.fixture

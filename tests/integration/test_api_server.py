@@ -204,7 +204,7 @@ def test_many_calls_at_once_are_all_answered(api: TestApi) -> None:
         operator.accounts.CreateAccount.future(
             CreateAccountRequest(account=Account(display_name=f"Crowd {index}")), timeout=20
         )
-        for index in range(200)
+        for index in range(500)
     ]
 
-    assert len({future.result().id for future in futures}) == 200
+    assert len({future.result().id for future in futures}) == 500

@@ -18,6 +18,7 @@ from grpc import aio
 
 from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2_grpc import DeviceEnrollmentServiceStub
 from ftc_grpc._gen.ftc.v1.watch_pb2 import WatchDeviceEnrollmentsRequest, WatchDeviceEnrollmentsResponse
+from ftc_grpc.bearer import bearer_metadata
 
 Stream = AsyncIterator[WatchDeviceEnrollmentsResponse]
 
@@ -34,16 +35,15 @@ async def main(endpoint: str, ca_pem: bytes, connections: int, each: int, progre
     request = WatchDeviceEnrollmentsRequest()
     if progress_s is not None:
         request.progress_interval.FromSeconds(progress_s)
-    credentials = grpc.composite_channel_credentials(
-        grpc.ssl_channel_credentials(ca_pem), grpc.access_token_call_credentials(os.environ["FTC_API_KEY"])
-    )
+    credentials = grpc.ssl_channel_credentials(ca_pem)
+    key = bearer_metadata(os.environ["FTC_API_KEY"])
     channels, streams = [], []
     for _ in range(connections):
         # Else gRPC would share one connection among all channels to one address.
         options = [("grpc.use_local_subchannel_pool", 1)]
         channel = aio.secure_channel(endpoint, credentials, options=options)
         stub = DeviceEnrollmentServiceStub(channel)  # type: ignore[arg-type] # the stubs know sync ones only
-        calls = [stub.WatchDeviceEnrollments(request) for _ in range(each)]
+        calls = [stub.WatchDeviceEnrollments(request, metadata=key) for _ in range(each)]
         begun = [cast("Stream", aiter(call)) for call in calls]  # type: ignore[call-overload]
         # One connection after the other: gRPC cancels calls of a burst when 1,000 wait to be accepted.
         await asyncio.gather(*map(anext, begun))

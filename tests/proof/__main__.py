@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import itertools
 import sys
 import tempfile
@@ -19,6 +20,9 @@ from tests.proof.devices import Devices
 from tests.proof.round import Fault, Site, Tally, play
 
 __all__ = ["faults", "main", "site"]
+
+ROUND_MAX_S = 600.0
+"""A round lasts seconds. One that hangs, deadlines notwithstanding, ends the proof, all stacks told."""
 
 
 @contextmanager
@@ -54,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="ftc-proof-") as directory, site(Path(directory)) as place:
         for number, fault in zip(itertools.count(), faults(seed), strict=False):
             label = f"{seed}/{number}"
+            faulthandler.dump_traceback_later(ROUND_MAX_S, exit=True)
             try:
                 tallies.append(play(place, label, fault))
             except AssertionError as error:
@@ -64,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
             _say(f"{seconds:6.1f} s  round {number} ({fault}): {_told([tallies[-1]])}")
             if seconds >= asked.seconds:
                 break
+        faulthandler.dump_traceback_later(ROUND_MAX_S, exit=True)  # for what ends the instance, too
+    faulthandler.cancel_dump_traceback_later()
     _say(f"all as it should be, in {len(tallies)} rounds: {_told(tallies)}")
     return 0
 

@@ -28,6 +28,7 @@ from ftc_grpc._gen.ftc.v1.device_transfer_service_pb2 import (
     GetDeviceTransferRequest,
     RejectDeviceTransferRequest,
 )
+from ftc_grpc.bearer import bearer_metadata
 from ftc_grpc.client import ApiClient, error_of
 from tests.certificates import Manufacturer
 from tests.instance import Instance
@@ -82,9 +83,7 @@ class Calls:
         self._scenario = scenario
         self._random = random
         self._hasty = hasty
-        self._credentials = {
-            party.id: grpc.access_token_call_credentials(party.api_key) for party in scenario.parties
-        }
+        self._keys = {party.id: bearer_metadata(party.api_key) for party in scenario.parties}
         host, port = instance.address("grpc")
         ca_pem = instance.directory.server_ca_file.read_bytes()
         self._client = ApiClient(f"{host}:{port}", ca_pem=ca_pem)
@@ -204,7 +203,7 @@ class Calls:
                 timeout=timeout_s,
                 # A killed API is back soon.
                 wait_for_ready=True,
-                credentials=self._credentials[action.account_id],
+                metadata=self._keys[action.account_id],
             )
         except grpc.RpcError as error:
             told = error_of(error, "the API")

@@ -16,6 +16,7 @@ from ftc_grpc._gen.ftc.v1.watch_pb2 import (
     WatchDeviceEnrollmentsRequest,
     WatchDevicesRequest,
 )
+from ftc_grpc.bearer import bearer_metadata
 from ftc_grpc.client import ApiClient
 from tests.instance import Instance
 from tests.proof.scenario import Party
@@ -43,7 +44,7 @@ class Watcher:
         host, port = instance.address("grpc")
         ca_pem = instance.directory.server_ca_file.read_bytes()
         self._client = ApiClient(f"{host}:{port}", ca_pem=ca_pem)
-        self._credentials = grpc.access_token_call_credentials(party.api_key)
+        self._key = bearer_metadata(party.api_key)
         self._parent = party.name
         self._ending = threading.Event()
         self.devices: list[Told] = []
@@ -89,7 +90,7 @@ class Watcher:
         return method(
             request(parent=self._parent, start_revision=start, progress_interval=silence),
             wait_for_ready=True,
-            credentials=self._credentials,
+            metadata=self._key,
         )
 
     def _take(self, what: str, response: Any) -> None:
