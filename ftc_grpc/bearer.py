@@ -1,8 +1,8 @@
 """The caller's API key on every call, as metadata (RFC 6750 §2.1).
 
-gRPC's own `access_token_call_credentials` would do the same in a plugin, and its threads enter Python for each
-call of that and for its end. With locks of theirs held, they may then wait for the interpreter while that
-waits for them, and the whole process stands still for good (grpc/grpc#42247, open).
+gRPC's own `access_token_call_credentials` would do the same in a plugin, and its threads enter Python for
+each call of that and for its end. With locks of theirs held, they may then wait for the interpreter while
+that waits for them, and the whole process stands still for good (grpc/grpc#42247, open).
 """
 
 from __future__ import annotations
