@@ -66,6 +66,8 @@ class ApiClient:
 
         with ApiClient("localhost:50051", api_key=key, ca_pem=pem) as api:
             device = api.call(api.devices.GetDevice, GetDeviceRequest(name=name))
+
+    Stubs of the other services that the server has (health, reflection, channelz) can be made on `channel`.
     """
 
     def __init__(
@@ -89,16 +91,16 @@ class ApiClient:
         self._channel = grpc.secure_channel(
             endpoint, credentials, options=[("grpc.max_receive_message_length", RPC_MESSAGE_MAX_BYTES)]
         )
-        calling = self._channel
+        self.channel: grpc.Channel = self._channel
         if api_key is not None:
-            calling = grpc.intercept_channel(self._channel, BearerKey(api_key))
-        self.accounts: AccountServiceStub = AccountServiceStub(calling)
-        self.trusted_certificates: TrustedCertificateServiceStub = TrustedCertificateServiceStub(calling)
-        self.device_enrollments: DeviceEnrollmentServiceStub = DeviceEnrollmentServiceStub(calling)
-        self.devices: DeviceServiceStub = DeviceServiceStub(calling)
-        self.device_transfers: DeviceTransferServiceStub = DeviceTransferServiceStub(calling)
-        self.ledger: LedgerServiceStub = LedgerServiceStub(calling)
-        self.operations = OperationsStub(calling)
+            self.channel = grpc.intercept_channel(self._channel, BearerKey(api_key))
+        self.accounts: AccountServiceStub = AccountServiceStub(self.channel)
+        self.trusted_certificates: TrustedCertificateServiceStub = TrustedCertificateServiceStub(self.channel)
+        self.device_enrollments: DeviceEnrollmentServiceStub = DeviceEnrollmentServiceStub(self.channel)
+        self.devices: DeviceServiceStub = DeviceServiceStub(self.channel)
+        self.device_transfers: DeviceTransferServiceStub = DeviceTransferServiceStub(self.channel)
+        self.ledger: LedgerServiceStub = LedgerServiceStub(self.channel)
+        self.operations = OperationsStub(self.channel)
 
     def call(self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
         """The answer. Raises FtcError with the server's own reason, or API_UNREACHABLE if there was none."""

@@ -179,7 +179,7 @@ class Things:
 
     @cached_property
     def channelz(self) -> channelz_pb2_grpc.ChannelzStub:
-        return channelz_pb2_grpc.ChannelzStub(self.api.client()._channel)
+        return channelz_pb2_grpc.ChannelzStub(self.api.client().channel)
 
     @cached_property
     def server(self) -> Any:
