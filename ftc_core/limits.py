@@ -31,7 +31,7 @@ COAP_OVERHEAD_BYTES = 64
 RESUMPTION_LIFETIME_MAX_S = 302_400
 """Seconds for which a session may be resumed at most: half the life of a ticket key (RFC 9325 §3.4)."""
 TICKET_KEY_LIFETIME_S = 604_800.0
-"""Seconds after which session tickets get new keys: once a week (RFC 9325 §3.4)."""
+"""Seconds for which session tickets' keys are used, for the first half of them to seal (RFC 9325 §3.4)."""
 PRESENTED_CHAINS_KEPT_MAX = 10_000
 """Devices with intermediates whose chain one worker remembers for a resumption: 10 MB at 1 KB each."""
 PROVEN_PATHS_KEPT_MAX = 20_000

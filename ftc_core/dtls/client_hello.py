@@ -1,8 +1,8 @@
-"""The two things that we read of a ClientHello's body: its cookie, and the record size that a small device
-asks for.
+"""The three things that we read of a ClientHello's body: its cookie, its session ticket, and the record size
+that a small device asks for.
 
 The cookie is read to tell, before OpenSSL gets to work, whose ClientHello is worth it; whether it is good is
-then OpenSSL's to ask (`cookie`).
+then OpenSSL's to ask (`cookie`). The ticket is read for the name of its keys; to open it is OpenSSL's.
 
 OpenSSL grants the maximum_fragment_length extension (RFC 6066 §4) by itself, refuses from then on to send
 more in one record, and has no way (from Python) to say what it granted. It grants whatever legal value is
@@ -11,7 +11,7 @@ asked for, so what is asked for is what holds. The input is a peer's: any bytes 
 
 from __future__ import annotations
 
-__all__ = ["LEAST_RECORD_BYTES", "asked_record_limit", "cookie_of"]
+__all__ = ["LEAST_RECORD_BYTES", "asked_record_limit", "cookie_of", "ticket_of"]
 
 LEAST_RECORD_BYTES = 512
 """The smallest that can be asked for; taken for a ClientHello of which only a fragment is known."""
@@ -19,6 +19,7 @@ LEAST_RECORD_BYTES = 512
 _MESSAGE_HEADER_BYTES = 12  # msg_type 1, length 3, message_seq 2, fragment_offset 3, fragment_length 3
 _VERSION_AND_RANDOM_BYTES = 34
 _MAX_FRAGMENT_LENGTH = 1
+_SESSION_TICKET = 35
 _LIMITS = {1: 512, 2: 1_024, 3: 2_048, 4: 4_096}
 
 
@@ -33,9 +34,10 @@ def asked_record_limit(client_hello: bytes) -> int | None:
     fragment: what is cut off may have asked for the least.
     """
     try:
-        return _limit(client_hello)
+        content = _extension(client_hello, _MAX_FRAGMENT_LENGTH)
     except _Truncated:
         return LEAST_RECORD_BYTES
+    return _LIMITS.get(content[0]) if content is not None and len(content) == 1 else None
 
 
 def cookie_of(client_hello: bytes) -> bytes:
@@ -47,7 +49,16 @@ def cookie_of(client_hello: bytes) -> bytes:
         return b""
 
 
-def _limit(client_hello: bytes) -> int | None:
+def ticket_of(client_hello: bytes) -> bytes:
+    """The session ticket in a ClientHello (RFC 5077 §3.2), b"" if there is none. `client_hello` as above."""
+    try:
+        return _extension(client_hello, _SESSION_TICKET) or b""
+    except _Truncated:
+        return b""
+
+
+def _extension(client_hello: bytes, wanted: int) -> bytes | None:
+    """The content of the extension of that type (RFC 5246 §7.4.1.4), None if it is not there."""
     at = _MESSAGE_HEADER_BYTES + _VERSION_AND_RANDOM_BYTES
     for length_bytes in (1, 1, 2, 1):  # session_id, cookie, cipher_suites, compression_methods
         _, at = _vector(client_hello, at, length_bytes)
@@ -58,8 +69,8 @@ def _limit(client_hello: bytes) -> int | None:
     while at < len(extensions):
         kind = extensions[at : at + 2]
         content, at = _vector(extensions, at + 2, 2)
-        if int.from_bytes(kind, "big") == _MAX_FRAGMENT_LENGTH:
-            return _LIMITS.get(content[0]) if len(content) == 1 else None
+        if int.from_bytes(kind, "big") == wanted:
+            return content
     return None
 
 

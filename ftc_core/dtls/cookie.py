@@ -22,11 +22,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from OpenSSL import SSL, crypto
 
-from ftc_core.dtls.client_hello import cookie_of
+from ftc_core.dtls.client_hello import cookie_of, ticket_of
 from ftc_core.dtls.context import ConnectionOwner, new_connection
 from ftc_core.dtls.record import (
     DATAGRAM_PROCESSED_MAX_BYTES,
@@ -34,6 +36,7 @@ from ftc_core.dtls.record import (
     client_hello_message,
     cut_flight,
 )
+from ftc_core.dtls.ticket_key_name import KEY_NAME_BYTES
 from ftc_core.limits import COOKIE_EPOCH_S, DTLS_MTU_BYTES
 
 __all__ = ["SECRET_BYTES", "CookieGate", "Proven", "Rejected", "Reply"]
@@ -75,32 +78,39 @@ class Proven:
         """
         connection = new_connection(self.connection.get_context(), owner, self.mtu)
         connection.set_options(SSL.OP_NO_TICKET)
-        connection.set_accept_state()
-        connection.bio_write(self.datagram)
-        connection.DTLSv1_listen()
-        return connection
+        return _hear(connection, self.datagram)
 
 
 class CookieGate:
     """Answers ClientHellos without keeping anything, until one brings back its cookie.
 
-    `context` is a `server_context`. `secret` has SECRET_BYTES or more and is the same in all workers of a
-    host. Raises ValueError for a shorter one. `mtu` is the largest UDP payload to send, in bytes.
+    `context` is a `server_context`; a ticket under keys that `opening` names is given to the context of that
+    name. `secret` has SECRET_BYTES or more and is the same in all workers of a host. Raises ValueError for a
+    shorter one. `mtu` is the largest UDP payload to send, in bytes.
     """
 
-    def __init__(self, context: SSL.Context, secret: bytes, *, mtu: int = DTLS_MTU_BYTES) -> None:
+    def __init__(
+        self,
+        context: SSL.Context,
+        secret: bytes,
+        *,
+        opening: Mapping[bytes, SSL.Context] = MappingProxyType({}),
+        mtu: int = DTLS_MTU_BYTES,
+    ) -> None:
         if len(secret) < SECRET_BYTES:
             raise ValueError(f"cookie secret of {len(secret)} bytes, {SECRET_BYTES} needed")
         self._context = context
+        self._opening = opening
         self._secret = secret
         self._mtu = mtu
         self._address = b""
         self._tick = 0
         self._listener = self._new_listener()
 
-    def renew(self, context: SSL.Context) -> None:
-        """Accept under `context` from now on. Associations go on; tickets of the old one end with it."""
+    def renew(self, context: SSL.Context, opening: Mapping[bytes, SSL.Context]) -> None:
+        """Accept under these from now on. Associations go on; tickets of a context that is gone do not."""
         self._context = context
+        self._opening = opening
         self._listener = self._new_listener()
 
     def receive(self, datagram: bytes, address: bytes, now: float) -> Rejected | Reply | Proven:
@@ -125,7 +135,7 @@ class CookieGate:
             self._listener = self._new_listener()
             return Rejected()
         self._listener = self._new_listener()
-        return Proven(listener, client_hello, datagram, self._mtu)
+        return Proven(self._opener(listener, client_hello, datagram), client_hello, datagram, self._mtu)
 
     def recognises(self, datagram: bytes, address: bytes, now: float) -> bool:
         """Whether `datagram` brings back the cookie of `address`: a look, far cheaper than `receive`.
@@ -167,7 +177,25 @@ class CookieGate:
             return Rejected()
         return Reply(tuple(cut_flight(flight, self._mtu)))
 
+    def _opener(self, listener: SSL.Connection, client_hello: bytes, datagram: bytes) -> SSL.Connection:
+        """A connection that has heard what `listener` has, and can open its ticket if one of ours can.
+
+        Of a ClientHello in fragments the first may not hold the ticket: then the listener's context is tried.
+        """
+        context = self._opening.get(ticket_of(client_hello)[:KEY_NAME_BYTES], self._context)
+        if context is self._context:
+            return listener
+        return _hear(new_connection(context, self, self._mtu), datagram)
+
     def _new_listener(self) -> SSL.Connection:
         listener = new_connection(self._context, self, self._mtu)
         listener.set_accept_state()
         return listener
+
+
+def _hear(connection: SSL.Connection, datagram: bytes) -> SSL.Connection:
+    """`connection` with a ClientHello inside whose cookie is good."""
+    connection.set_accept_state()
+    connection.bio_write(datagram)
+    connection.DTLSv1_listen()
+    return connection

@@ -1,8 +1,8 @@
 """Session resumption (RFC 5077): yesterday's key exchange, today's verdict.
 
 A ticket holds the session's secret and the device's certificate, sealed under keys that OpenSSL makes at
-random for each context. They are in the memory of one process, never on disk, and a week old at most: the
-endpoint renews its context, and with it the keys. Whoever presents a ticket proves by its Finished that it
+random for each context. They are in memory, never on disk, and a new context brings new ones
+(`ticket_generations`). Whoever presents a ticket proves by its Finished that it
 has the secret of a session in which it once proved the certificate's key.
 
 What a ticket does not hold is a verdict. OpenSSL walks no chain when it resumes, so a server that leaves it

@@ -22,7 +22,7 @@ from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.bootstrap_driver import BootstrapDriver
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, end_without_store, run_child
 from ftc_core.endpoint.handshake_refusal import refusal_of
-from ftc_core.endpoint.server import open_endpoint
+from ftc_core.endpoint.server import new_generations, open_endpoint
 from ftc_core.endpoint.telemetry import bootstrap_telemetry
 from ftc_core.endpoint.udp import Origin
 from ftc_core.limits import CLAIM_PACE_S, DENIAL_GRACE_S
@@ -77,7 +77,7 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
         endpoint = open_endpoint(
             spec,
             directory,
-            "bootstrap",
+            new_generations(directory, "bootstrap", settings),
             service.find_anchors,
             new_session,
             telemetry,

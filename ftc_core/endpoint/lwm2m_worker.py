@@ -15,7 +15,7 @@ from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.dtls.trust import VerifiedPath, fixed_anchors
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop, end_without_store, run_child
 from ftc_core.endpoint.registration_driver import RegistrationDriver
-from ftc_core.endpoint.server import open_endpoint
+from ftc_core.endpoint.server import new_generations, open_endpoint
 from ftc_core.endpoint.telemetry import registration_telemetry
 from ftc_core.endpoint.udp import Origin
 from ftc_core.observability.counts import RegistrationCounts
@@ -49,8 +49,9 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
         ) -> RegistrationDriver:
             return RegistrationDriver(service, path, origin, coap, wake, monotonic, now, counts)
 
+        generations = new_generations(directory, "lwm2m", settings)
         anchors = fixed_anchors([directory.issuing_ca.certificate_der])
-        endpoint = open_endpoint(spec, directory, "lwm2m", anchors, new_session, telemetry)
+        endpoint = open_endpoint(spec, directory, generations, anchors, new_session, telemetry)
         endpoint.start()
         telemetry.start()
         expiry = asyncio.create_task(_expire(service))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from functools import partial
+from time import monotonic
 
 from ftc_core.application.context import utc_now
 from ftc_core.coap.blockwise import BlockwiseLayer
@@ -13,6 +13,8 @@ from ftc_core.credentials.data_directory import DataDirectory, ServerName
 from ftc_core.dtls.context import server_context
 from ftc_core.dtls.cookie import CookieGate
 from ftc_core.dtls.events import Closed
+from ftc_core.dtls.ticket_generations import NamedContext, TicketGenerations
+from ftc_core.dtls.ticket_key_name import learn_key_name
 from ftc_core.dtls.trust import AnchorFinder, BlockFinder, TrustEvaluator, VerifiedPath
 from ftc_core.endpoint.child import ChildSpec
 from ftc_core.endpoint.coap_layer import new_coap_layer
@@ -20,15 +22,33 @@ from ftc_core.endpoint.datagram import DatagramEndpoint
 from ftc_core.endpoint.peer import Session, SessionFactory
 from ftc_core.endpoint.telemetry import Telemetry
 from ftc_core.endpoint.udp import Origin, UdpSocket
-from ftc_core.limits import TICKET_KEY_LIFETIME_S
+from ftc_core.settings import Settings
 
-__all__ = ["open_endpoint"]
+__all__ = ["new_generations", "open_endpoint"]
+
+
+def new_generations(
+    directory: DataDirectory, name: ServerName, settings: Settings, *, ahead: int = 0
+) -> TicketGenerations:
+    """The contexts of server `name` from now on, those of `ahead` generations to come included.
+
+    Raises FtcError FILE_UNREADABLE if the server's identity cannot be read.
+    """
+    identity = directory.server_identity(name)
+    chain, key = [identity.certificate], identity.private_key
+    resumption_s = settings.resumption_lifetime_s
+
+    def make() -> NamedContext:
+        context = server_context(chain, key, resumption_s=resumption_s)
+        return NamedContext(context, learn_key_name(context, chain, key) if resumption_s else b"")
+
+    return TicketGenerations(make, monotonic(), ahead=ahead)
 
 
 def open_endpoint(
     spec: ChildSpec,
     directory: DataDirectory,
-    name: ServerName,
+    generations: TicketGenerations,
     find_anchors: AnchorFinder,
     new_session: SessionFactory,
     telemetry: Telemetry,
@@ -36,22 +56,19 @@ def open_endpoint(
     find_blocked: BlockFinder = lambda fingerprints: (),
     handshake_refused: Callable[[Origin, Closed], None] = lambda origin, closed: None,
 ) -> DatagramEndpoint:
-    """The endpoint of server `name` on the sockets of `spec`, trusting whatever `find_anchors` finds.
+    """The endpoint of the server of `generations` on the sockets of `spec`.
 
-    What `find_blocked` finds is refused; `handshake_refused` is told of each peer whose handshake we ended.
-    `telemetry` watches it.
+    It trusts whatever `find_anchors` finds and refuses what `find_blocked` finds; `handshake_refused` is told
+    of each peer whose handshake we ended. `telemetry` watches it.
 
-    Raises FtcError FILE_UNREADABLE if the server's identity cannot be read.
+    Raises FtcError FILE_UNREADABLE if the secret of the cookies cannot be read.
     """
-    identity = directory.server_identity(name)
-    settings = spec.settings
-    new_context = partial(
-        server_context,
-        [identity.certificate],
-        identity.private_key,
-        resumption_s=settings.resumption_lifetime_s,
+    gate = CookieGate(
+        generations.sealing(monotonic()),
+        directory.cookie_secret,
+        opening=generations.opening(),
+        mtu=spec.settings.dtls_mtu,
     )
-    gate = CookieGate(new_context(), directory.cookie_secret, mtu=settings.dtls_mtu)
     evaluator = TrustEvaluator(find_anchors, find_blocked=find_blocked)
     sockets = [UdpSocket(socket.socket(fileno=descriptor)) for descriptor in spec.sockets]
 
@@ -71,17 +88,23 @@ def open_endpoint(
         handshake_refused=handshake_refused,
     )
     telemetry.watch(endpoint, sockets)
-    if settings.resumption_lifetime_s:
-        _at_intervals(TICKET_KEY_LIFETIME_S, lambda: gate.renew(new_context()))
+    if spec.settings.resumption_lifetime_s:
+        _keep_renewing(gate, generations)
     return endpoint
 
 
-def _at_intervals(interval_s: float, action: Callable[[], None]) -> None:
-    """Do `action` every `interval_s` seconds for as long as the loop runs."""
+def _keep_renewing(gate: CookieGate, generations: TicketGenerations) -> None:
+    """Let `gate` seal and open by `generations` for as long as the loop runs."""
     loop = asyncio.get_running_loop()
 
-    def due() -> None:
-        loop.call_later(interval_s, due)
-        action()
+    def wait() -> None:
+        now = monotonic()
+        loop.call_later(generations.next_change(now) - now, change)
 
-    loop.call_later(interval_s, due)
+    def change() -> None:
+        wait()
+        now = monotonic()
+        generations.advance(now)
+        gate.renew(generations.sealing(now), generations.opening())
+
+    wait()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftc_core.dtls.client_hello import LEAST_RECORD_BYTES, asked_record_limit, cookie_of
+from ftc_core.dtls.client_hello import LEAST_RECORD_BYTES, asked_record_limit, cookie_of, ticket_of
 from ftc_core.dtls.record import client_hello_message
 from tests.certificates import Manufacturer
 from tests.dtls_pair import Pair, client_for, device_verifier
@@ -70,3 +70,23 @@ def test_cookie_is_found_behind_the_session_id(manufacturer: Manufacturer) -> No
 def test_any_bytes_have_a_cookie_or_none(junk: bytes) -> None:
     assert cookie_of(junk) in junk
     assert cookie_of(hello()[:58] + junk) in hello()[:58] + junk
+
+
+def test_ticket_is_found_among_other_extensions() -> None:
+    """RFC 5077 §3.2: an empty one asks for a ticket."""
+    ticket = bytes(range(1, 200))
+    assert ticket_of(hello(extension(1, b"\x04") + extension(35, ticket) + extension(23, b""))) == ticket
+    assert ticket_of(hello(extension(35, b""))) == b""
+    assert ticket_of(hello(extension(23, b""))) == b""
+    assert ticket_of(hello(None)) == b""
+
+
+def test_a_client_hello_that_is_cut_off_has_its_ticket_whole_or_not_at_all() -> None:
+    whole = hello(extension(35, b"ticket"))
+    assert {ticket_of(whole[:length]) for length in range(len(whole))} == {b""}
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_have_a_ticket_or_none(junk: bytes) -> None:
+    assert ticket_of(junk) in junk
+    assert ticket_of(hello()[:12] + junk) in junk

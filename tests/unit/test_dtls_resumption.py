@@ -231,7 +231,7 @@ def test_a_ticket_of_another_process_is_a_full_handshake(manufacturer: Manufactu
 def test_renewed_keys_end_the_tickets_and_not_the_associations(manufacturer: Manufacturer) -> None:
     device = Device(manufacturer.device("dev-1"), manufacturer)
     pair = device.connect()
-    pair.gate.renew(resuming_server())
+    pair.gate.renew(resuming_server(), {})
     pair.client.send(b"still here")
     assert pair.run().server_received() == [b"still here"]
 
