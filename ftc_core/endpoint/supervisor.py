@@ -12,16 +12,17 @@ import contextlib
 import os
 import signal
 import socket
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from ftc_core.credentials.data_directory import DataDirectory
-from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_spec, failure
+from ftc_core.endpoint.child import ChildSpec
 from ftc_core.endpoint.overview import Overview
+from ftc_core.endpoint.processes import Child, spawn
 from ftc_core.endpoint.udp import bind_group
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import replace_file
@@ -35,8 +36,6 @@ __all__ = ["Endpoints", "Supervisor"]
 
 _log = structlog.get_logger(__name__)
 
-START_TIMEOUT_S = 30.0
-"""Seconds in which a child must say that it serves."""
 RESTART_DELAY_FIRST_S = 0.05
 RESTART_DELAY_MAX_S = 5.0
 STABLE_AFTER_S = 10.0
@@ -53,70 +52,6 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     mtls: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     processes: dict[str, int]
-
-
-class Child:
-    """One supervised process: its spec, its module, and the process that runs it now, with `environment`."""
-
-    def __init__(self, module: str, spec: ChildSpec, environment: Mapping[str, str]) -> None:
-        self.module = module
-        self.environment = environment
-        self.restarts = 0
-        self.serves = False
-        self.spec = spec
-        self.process: asyncio.subprocess.Process | None = None
-        self.ready = Ready()
-
-    @property
-    def name(self) -> str:
-        """Its name within the instance."""
-        return self.spec.name
-
-    async def start(self) -> None:
-        """Spawn it and wait until it serves. Raises FtcError with the child's own reason if it cannot."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            self.module,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            pass_fds=self.spec.sockets,
-            env={**os.environ, **self.environment},
-            start_new_session=True,  # Ctrl-C goes to the supervisor alone, which stops the others
-        )
-        self.process = process
-        assert process.stdin is not None  # noqa: S101 - asked for above
-        assert process.stdout is not None  # noqa: S101
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(encode_spec(self.spec))
-            await process.stdin.drain()
-        try:
-            line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
-            answer = msgspec.json.decode(line, type=Ready | Failed)
-        except (TimeoutError, msgspec.DecodeError):
-            process.kill() if process.returncode is None else None
-            raise FtcError(
-                Reason.INTERNAL_6, f"process {self.spec.name} did not start: see the log"
-            ) from None
-        if isinstance(answer, Failed):
-            await process.wait()
-            raise failure(answer)
-        self.ready = answer
-        self.serves = True
-
-    async def stop(self, grace_s: float) -> None:
-        """SIGTERM, and SIGKILL after `grace_s` seconds."""
-        process = self.process
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(process.wait(), grace_s)
-        except TimeoutError:
-            _log.warning("killed after grace", process=self.spec.name, grace_s=grace_s)
-            process.kill()
-            await process.wait()
 
 
 class Supervisor:
@@ -193,7 +128,7 @@ class Supervisor:
         def child(module: str, name: str, sockets: Sequence[socket.socket]) -> Child:
             descriptors = tuple(sock.fileno() for sock in sockets)
             spec = ChildSpec(name=name, settings=settings, sockets=descriptors)
-            return Child(module, spec, self._metrics.environment)
+            return Child(spec, partial(spawn, module, self._metrics.environment))
 
         self._api = child("ftc_grpc", "api", [])
         self._children = [
@@ -249,7 +184,11 @@ class Supervisor:
             grpc=self._api.ready.addresses[:1],
             mtls=self._api.ready.addresses[1:],
             metrics=self._http.addresses,
-            processes={child.spec.name: child.process.pid for child in self._children if child.process},
+            processes={
+                child.name: child.process.pid
+                for child in self._children
+                if child.process is not None and child.process.pid is not None
+            },
         )
         replace_file(self._endpoints_file, msgspec.json.format(msgspec.json.encode(endpoints)) + b"\n")
         return endpoints
@@ -263,7 +202,8 @@ class Supervisor:
             started = loop.time()
             status = await child.process.wait()
             child.serves = False
-            self._metrics.forget_process(child.process.pid)
+            if child.process.pid is not None:
+                self._metrics.forget_process(child.process.pid)
             if loop.time() - started > STABLE_AFTER_S:
                 delay = RESTART_DELAY_FIRST_S
             _log.error("process died, restarting", process=child.spec.name, status=status, delay_s=delay)
