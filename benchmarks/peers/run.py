@@ -1,4 +1,4 @@
-"""`make peers`: our server beside libcoap's and Leshan's, the same devices, in turns, in one run.
+"""`make peers`: our server beside libcoap's, Leshan's and a bare one, the same devices, in turns, in one run.
 
 Absolute figures are this machine's of this moment; what counts are the ratios. Leshan is left out where Java
 and Maven are not at hand.
@@ -20,7 +20,14 @@ from benchmarks import floor
 from benchmarks.peers.contest import Contender, Sizes
 from benchmarks.peers.devices import Device, Manufacturer
 from benchmarks.peers.load import Bootstrap, one_request
-from benchmarks.peers.servers import Server, leshan_built, running_leshan, running_libcoap, worker_of
+from benchmarks.peers.servers import (
+    Server,
+    leshan_built,
+    running_bare,
+    running_leshan,
+    running_libcoap,
+    worker_of,
+)
 from ftc_core.domain.identity import fingerprint_of
 from ftc_storm.instance import Instance, running_instance
 from ftc_storm.site import open_site
@@ -34,7 +41,7 @@ _JIT_WARM_UP = 2_000
 
 
 async def _contest(
-    ours: Instance, libcoap: Sequence[Server], leshan: Server | None, manufacturer: Manufacturer, sizes: Sizes
+    ours: Instance, others: Sequence[Server], leshan: Server | None, manufacturer: Manufacturer, sizes: Sizes
 ) -> tuple[list[Contender], list[float]]:
     """The contenders with their figures, the first the one to compare with; and the floor of each round."""
     async with open_site(ours.data_dir) as site:
@@ -50,7 +57,7 @@ async def _contest(
 
         request = "handshake + one request"
         worker = worker_of(ours)
-        contenders = [Contender(request, server, one_request, "2.05", any_devices) for server in libcoap]
+        contenders = [Contender(request, server, one_request, "2.05", any_devices) for server in others]
         contenders.append(Contender(request, worker, one_request, "4.04", any_devices))
         contenders.append(Contender("full onboarding", worker, Bootstrap(), "2.04", enrolled))
         if leshan is not None:
@@ -121,12 +128,13 @@ def main() -> None:
     manufacturer = Manufacturer()
     with ExitStack() as servers:
         ours = servers.enter_context(running_instance(workers=1))
-        libcoap = [
+        others = [
             servers.enter_context(running_libcoap("gnutls", manufacturer)),
             servers.enter_context(running_libcoap("openssl", manufacturer)),
+            servers.enter_context(running_bare(manufacturer)),
         ]
         leshan = servers.enter_context(running_leshan(manufacturer)) if leshan_built() else None
-        contenders, floors = uvloop.run(_contest(ours, libcoap, leshan, manufacturer, sizes))
+        contenders, floors = uvloop.run(_contest(ours, others, leshan, manufacturer, sizes))
     Console(width=180).print(_table(contenders, floors, sizes))
 
 

@@ -1,4 +1,5 @@
-"""The servers, each a process on loopback: ours, libcoap's example server on two TLS libraries, Leshan.
+"""The servers, each a process on loopback: ours, libcoap's example server on two TLS libraries, Leshan, and
+our stack without us.
 
 All trust the same manufacturer and have a certificate of a CA of the run. libcoap's tells a client nothing
 but a page of text, Leshan's gives everybody the same credentials and keeps no record: ours makes a key and a
@@ -10,6 +11,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +29,15 @@ from ftc_core.application.context import utc_now
 from ftc_core.credentials.pki import Identity, create_authority, create_server_identity, private_key_der
 from ftc_storm.instance import Instance, own_bytes
 
-__all__ = ["Library", "Server", "leshan_built", "running_leshan", "running_libcoap", "worker_of"]
+__all__ = [
+    "Library",
+    "Server",
+    "leshan_built",
+    "running_bare",
+    "running_leshan",
+    "running_libcoap",
+    "worker_of",
+]
 
 _LESHAN = Path(__file__).parent / "leshan" / "target"
 _START_TIMEOUT_S = 20.0
@@ -81,6 +91,26 @@ def running_libcoap(library: Library, manufacturer: Manufacturer) -> Iterator[Se
         with (directory / "log").open("wb") as log, _process(command, log) as process:
             _wait_until_bound(plain + 1, process)
             yield Server(f"libcoap, {_LIBRARIES[library]}", process.pid, ("127.0.0.1", plain + 1), authority)
+
+
+@contextmanager
+def running_bare(manufacturer: Manufacturer) -> Iterator[Server]:
+    """The stack that ours stands on, alone (`bare.py`)."""
+    authority, identity = _server_identity()
+    with tempfile.TemporaryDirectory(prefix="ftc-peers-") as temporary:
+        directory = Path(temporary)
+        (directory / "server.pem").write_bytes(identity.certificate_pem)
+        (directory / "key.pem").write_bytes(identity.private_key_pem)
+        (directory / "devices.pem").write_bytes(manufacturer.authority.certificate_pem)
+        files = [str(directory / name) for name in ("server.pem", "key.pem", "devices.pem")]
+        command = [sys.executable, "-m", "benchmarks.peers.bare", *files]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            try:
+                address = "127.0.0.1", int(process.stdout.readline())
+                yield Server("uvloop + pyOpenSSL, bare", process.pid, address, authority)
+            finally:
+                process.terminate()
 
 
 def leshan_built() -> bool:
