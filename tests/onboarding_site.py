@@ -1,4 +1,4 @@
-"""What outlives a simulated onboarding: a real store, our issuing CA, an account and the CA it trusts."""
+"""What outlives a simulated onboarding: a real store, our identities, an account and the CA it trusts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from ftc_core.application.context import utc_now
+from ftc_core.application.initialise import ISSUING_CA_NAME, SERVER_CA_NAME
 from ftc_core.credentials.issuer import CredentialIssuer
-from ftc_core.credentials.pki import create_authority
+from ftc_core.credentials.pki import create_authority, create_server_identity
 from ftc_core.domain.event import EventKind
 from ftc_core.domain.identity import fingerprint_of
 from ftc_core.storage.lmdb import open_lmdb
@@ -21,18 +22,28 @@ from tests.conformance.scene import Scene
 
 __all__ = ["Site"]
 
+SERVER_HOSTS = ("localhost", "127.0.0.1", "::1", "bootstrap.example", "lwm2m.example")
 _VALIDITY = timedelta(days=300)
 
 
 class Site:
-    """What outlives a world: store, issuing CA, and an account that trusts one manufacturer."""
+    """What outlives a world: store, the server's CAs and identity, an account that trusts one manufacturer.
+
+    CAs and identity are named as `ftc init` names them, so that what a device is sent has its true size.
+    """
 
     def __init__(self, place: Path) -> None:
         self.store = open_lmdb(place / "store", create=True)
         self.scene = Scene(self.store)
         self.manufacturer = Manufacturer()
-        authority = create_authority("Issuing CA", now=utc_now(), validity=_VALIDITY)
+        now = utc_now()
+        authority = create_authority(ISSUING_CA_NAME, now=now, validity=_VALIDITY)
         self.issuing_ca = authority.certificate_der
+        server_ca = create_authority(SERVER_CA_NAME, now=now, validity=_VALIDITY)
+        self.server_ca = server_ca.certificate_der
+        self.server = create_server_identity(
+            server_ca, "First-to-Claim lwm2m server", hosts=SERVER_HOSTS, now=now
+        )
         self.issuer = CredentialIssuer(authority, _VALIDITY)
         self.account = self.scene.account()
         self._numbers = itertools.count(1)
@@ -50,7 +61,7 @@ class Site:
 
     def enrolled_device(self) -> tuple[str, Credential]:
         """A new device on the account's list: its endpoint name and its bootstrap certificate."""
-        name = f"device-{next(self._numbers)}"
+        name = f"{next(self._numbers):032x}"  # as long as the factory's own names
         credential = self.manufacturer.device(name)
         listed = msgspec.structs.replace(
             self.scene.new_enrollment(self.account.id, 0), fingerprint=fingerprint_of(credential.der)

@@ -38,7 +38,7 @@ from ftc_core.device.registration import OperationDone, OperationFailed, Registr
 from ftc_core.domain.device import Device
 from ftc_core.domain.identity import fingerprint_of
 from ftc_core.dtls.association import Association
-from ftc_core.dtls.context import client_context
+from ftc_core.dtls.context import client_context, server_context
 from ftc_core.dtls.cookie import CookieGate, Proven, Reply
 from ftc_core.dtls.record import is_client_hello
 from ftc_core.dtls.trust import PathVerifier, TrustEvaluator, VerifiedPath, fixed_anchors
@@ -51,7 +51,7 @@ from ftc_core.limits import COAP_BLOCK_SIZE
 from ftc_core.lwm2m.objects import SecurityInstance, SecurityMode
 from ftc_core.observability.counts import BootstrapCounts
 from ftc_core.storage.port import Submission
-from tests.dtls_pair import SECRET, server_authority, server_credential, standard_server_context
+from tests.dtls_pair import SECRET
 from tests.onboarding_site import Site
 from tests.things import key_der
 
@@ -83,7 +83,8 @@ class _Server:
     def __init__(self, world: World, verify: PathVerifier, new_session: SessionFactory) -> None:
         self.peers: dict[int, Peer] = {}  # by the device's port
         self._world = world
-        self._gate = CookieGate(standard_server_context(), SECRET)
+        server = world.site.server
+        self._gate = CookieGate(server_context([server.certificate], server.private_key), SECRET)
         self._verify = verify
         self._new_session = new_session
 
@@ -165,7 +166,7 @@ class World:
             bootstrap_server=True,
             mode=SecurityMode.CERTIFICATE,
             public_key=self.credential.der,
-            server_public_key=server_authority().der,
+            server_public_key=self.site.server_ca,
             secret_key=key_der(self.credential),
         )
         client = BootstrapClient(self.endpoint_name, account, model=self._model)
@@ -347,9 +348,9 @@ class World:
         facts = ServerFacts(
             lwm2m_uri=LWM2M,
             bootstrap_uri=BOOTSTRAP,
-            server_ca=server_authority().der,
-            lwm2m_certificate=server_credential().der,
-            valid_until=server_credential().certificate.not_valid_after_utc,
+            server_ca=site.server_ca,
+            lwm2m_certificate=site.server.certificate_der,
+            valid_until=site.server.certificate.not_valid_after_utc,
             short_server_id=1,
             lifetime=3_600,
             binding="U",

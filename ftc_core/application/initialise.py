@@ -22,10 +22,12 @@ from ftc_core.settings import Settings
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.port import Outcome, Store, Submission
 
-__all__ = ["initialise"]
+__all__ = ["ISSUING_CA_NAME", "SERVER_CA_NAME", "initialise"]
 
-_SERVER_CA_NAME = "First-to-Claim server CA"
-_ISSUING_CA_NAME = "First-to-Claim LwM2M issuing CA"
+SERVER_CA_NAME = "FtC"
+ISSUING_CA_NAME = "FtC LwM2M"
+"""Short, for each device is sent the first twice and the second once: its LwM2M Security instance is to fit
+into one block (docs/performance.md)."""
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -74,10 +76,10 @@ async def _fill(directory: DataDirectory, settings: Settings, *, host_name: str,
 
 
 def _write_pki(directory: DataDirectory, hosts: tuple[str, ...], now: datetime) -> None:
-    server_ca = create_authority(_SERVER_CA_NAME, now=now)
+    server_ca = create_authority(SERVER_CA_NAME, now=now)
     identities: dict[str, Identity] = {
         "server-ca": server_ca,
-        "issuing-ca": create_authority(_ISSUING_CA_NAME, now=now),
+        "issuing-ca": create_authority(ISSUING_CA_NAME, now=now),
     }
     # A machine may call itself something that is no DNS name; then only the other names are certified.
     certified = [host for host in hosts if ":" in host or is_host_name(host)]

@@ -16,7 +16,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ftc_core.credentials.pki import CLOCK_SKEW_ALLOWANCE, Identity, authority_key_identifier, private_key_der
+from ftc_core.credentials.pki import (
+    CLOCK_SKEW_ALLOWANCE,
+    Identity,
+    authority_key_identifier,
+    new_serial_number,
+    private_key_der,
+)
 from ftc_core.credentials.subject import credential_subject
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import CREDENTIAL_DER_MAX_BYTES
@@ -68,7 +74,7 @@ class CredentialIssuer:
             certificate = (
                 self._template.subject_name(credential_subject(endpoint_name, device_id, account_id))
                 .public_key(key.public_key())
-                .serial_number(x509.random_serial_number())
+                .serial_number(new_serial_number())
                 .not_valid_before(now - CLOCK_SKEW_ALLOWANCE)
                 .not_valid_after(min(now + self._validity, self._ends))
                 .sign(self._authority.private_key, _SIGNATURE_HASH)

@@ -14,7 +14,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from OpenSSL import crypto
 
 from ftc_core.credentials.issuer import CredentialIssuer, IssuedCredential
-from ftc_core.credentials.pki import Identity, create_authority, create_server_identity
+from ftc_core.credentials.pki import Identity, create_authority, create_server_identity, new_serial_number
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import CREDENTIAL_DER_MAX_BYTES
 
@@ -70,6 +70,31 @@ def test_authority_is_a_self_signed_p256_ca_of_path_length_0(authority: Identity
     assert not usage.digital_signature
     assert certificate.not_valid_before_utc <= NOW
     assert certificate.not_valid_after_utc == NOW + timedelta(days=20 * 365)
+
+
+def test_authority_has_the_short_key_identifier_and_names_it_in_what_it_signs(
+    authority: Identity, issuer: CredentialIssuer
+) -> None:
+    """RFC 5280 §4.2.1.2 (2): 0100, then the least significant 60 bits of the key's SHA-1."""
+    extensions = authority.certificate.extensions
+    identifier = extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    whole = x509.SubjectKeyIdentifier.from_public_key(authority.certificate.public_key()).digest
+    mask = (1 << 60) - 1
+    assert len(identifier) == 8
+    assert int.from_bytes(identifier) == 0b0100 << 60 | int.from_bytes(whole) & mask
+    signed = parsed(issue(issuer)).extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    assert signed.key_identifier == identifier
+
+
+def test_serial_numbers_are_positive_and_9_bytes_long_with_70_random_bits() -> None:
+    numbers = [new_serial_number() for _ in range(500)]
+    assert len(set(numbers)) == len(numbers)
+    assert {number.bit_length() for number in numbers} == {71}, "9 bytes in DER, the sign bit clear"
+    always_set = always_clear = (1 << 70) - 1
+    for number in numbers:
+        always_set &= number
+        always_clear &= ~number
+    assert (always_set, always_clear) == (0, 0), "no bit below the first stands still"
 
 
 def test_authority_name_longer_than_64_bytes_is_refused() -> None:
