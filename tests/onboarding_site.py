@@ -61,7 +61,7 @@ class Site:
 
     def enrolled_device(self) -> tuple[str, Credential]:
         """A new device on the account's list: its endpoint name and its bootstrap certificate."""
-        name = f"{next(self._numbers):032x}"  # as long as the factory's own names
+        name = f"{next(self._numbers):032x}"  # of one length, so that all are sent as many blocks
         credential = self.manufacturer.device(name)
         listed = msgspec.structs.replace(
             self.scene.new_enrollment(self.account.id, 0), fingerprint=fingerprint_of(credential.der)
