@@ -32,6 +32,10 @@ RESUMPTION_LIFETIME_MAX_S = 302_400
 """Seconds for which a session may be resumed at most: half the life of a ticket key (RFC 9325 §3.4)."""
 TICKET_KEY_LIFETIME_S = 604_800.0
 """Seconds for which session tickets' keys are used, for the first half of them to seal (RFC 9325 §3.4)."""
+TICKET_GENERATIONS_AHEAD = 2
+"""Generations of ticket keys, each sealing for half a key's life, that a bootstrap worker has besides that of
+the moment. It is replaced in the last of them: after half a week at the earliest, 1.5 weeks at the latest.
+That is also how far into the future the tickets go that what is in its memory could open."""
 PRESENTED_CHAINS_KEPT_MAX = 10_000
 """Devices with intermediates whose chain one worker remembers for a resumption: 10 MB at 1 KB each."""
 PROVEN_PATHS_KEPT_MAX = 20_000

@@ -26,7 +26,9 @@ from ftc_core.domain.identity import fingerprint_of
 from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.endpoint import bootstrap_worker
 from ftc_core.endpoint.child import ChildSpec, Ready, Stop
+from ftc_core.endpoint.server import new_generations
 from ftc_core.endpoint.udp import bind_group
+from ftc_core.limits import TICKET_GENERATIONS_AHEAD
 from ftc_core.lwm2m.objects import SecurityInstance, SecurityMode
 from ftc_core.settings import Settings
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
@@ -47,9 +49,6 @@ class _Stop(Stop):
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-
-    def set(self) -> None:
-        self._event.set()
 
 
 class Workshop:
@@ -132,12 +131,13 @@ class Workshop:
             shutdown_grace_s=0.0,
         )
         spec = ChildSpec(name="bootstrap-0", settings=settings, sockets=(sock.detach(),))
+        generations = new_generations(self.directory, "bootstrap", settings, ahead=TICKET_GENERATIONS_AHEAD)
         stop, ready = _Stop(), asyncio.Event()
 
         def say(_: Ready) -> None:
             ready.set()
 
-        worker = asyncio.create_task(bootstrap_worker.serve(spec, say, stop))
+        worker = asyncio.create_task(bootstrap_worker.serve(generations, spec, say, stop))
         waiting = asyncio.create_task(ready.wait())
         await asyncio.wait({worker, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
+import random
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -18,11 +18,12 @@ from ftc_core.application.denial_recording import DenialRecorder
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.credentials.issuer import CredentialIssuer
+from ftc_core.dtls.ticket_generations import TicketGenerations
 from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.bootstrap_driver import BootstrapDriver
-from ftc_core.endpoint.child import ChildSpec, Ready, Stop, end_without_store, run_child
+from ftc_core.endpoint.child import ChildSpec, Ready, Stop, end_without_store
 from ftc_core.endpoint.handshake_refusal import refusal_of
-from ftc_core.endpoint.server import new_generations, open_endpoint
+from ftc_core.endpoint.server import open_endpoint
 from ftc_core.endpoint.telemetry import bootstrap_telemetry
 from ftc_core.endpoint.udp import Origin
 from ftc_core.limits import CLAIM_PACE_S, DENIAL_GRACE_S
@@ -36,8 +37,13 @@ from ftc_core.storage.group_commit import GroupCommit
 __all__ = ["serve"]
 
 
-async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> None:
-    """Claim devices until `stop`. Raises FtcError if the data directory or the store cannot be used."""
+async def serve(
+    generations: TicketGenerations, spec: ChildSpec, say: Callable[[Ready], None], stop: Stop
+) -> None:
+    """Claim devices until `stop`, or until the ticket keys in `generations` are used up.
+
+    Raises FtcError if the data directory or the store cannot be used.
+    """
     settings = spec.settings
     directory = DataDirectory.open(settings.data_dir)
     loop = asyncio.get_running_loop()
@@ -77,7 +83,7 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
         endpoint = open_endpoint(
             spec,
             directory,
-            new_generations(directory, "bootstrap", settings),
+            generations,
             service.find_anchors,
             new_session,
             telemetry,
@@ -86,6 +92,10 @@ async def serve(spec: ChildSpec, say: Callable[[Ready], None], stop: Stop) -> No
         )
         endpoint.start()
         telemetry.start()
+        if settings.resumption_lifetime_s:
+            # Its successor has newer ones. Not all workers at one moment, for each has to drain.
+            ends = random.uniform(*generations.last_span())  # noqa: S311 - no secret
+            loop.call_later(ends - monotonic(), stop.set)
         say(Ready())
         await stop.wait()
         await endpoint.drain(settings.shutdown_grace_s)
@@ -114,7 +124,3 @@ def _server_facts(settings: Settings, directory: DataDirectory) -> ServerFacts:
         lifetime=settings.lwm2m_lifetime_s,
         binding=settings.lwm2m_binding,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(run_child(serve))

@@ -3,7 +3,8 @@
 The supervisor writes one line with a `ChildSpec` to the child's standard input and keeps it open. The child
 answers on standard output with one `Ready` or `Failed` line. From then on SIGTERM means "drain and exit";
 so does the end of standard input, which is how a child learns that its supervisor was killed.
-Processes are spawned, never forked after use: LMDB environments and gRPC do not survive a fork.
+Bootstrap workers are forked by a process that only does that (`nursery`), and differ in how they get their
+spec and how they answer. No process is forked after use: LMDB environments and gRPC do not survive it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import IO, NoReturn
+from typing import IO, NoReturn, Protocol
 
 import msgspec
 import structlog
@@ -42,9 +43,14 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     sockets: tuple[int, ...] = ()
 
 
-def encode_spec(spec: ChildSpec) -> bytes:
-    """The line that a child reads; paths travel as text."""
-    return msgspec.json.encode(spec, enc_hook=str) + b"\n"
+def encode_line(message: msgspec.Struct) -> bytes:
+    """A line to a child; paths travel as text."""
+    return msgspec.json.encode(message, enc_hook=str) + b"\n"
+
+
+def decode_path(kind: type, text: str) -> object:
+    """The way back, for msgspec's `dec_hook`."""
+    return kind(text)
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -74,33 +80,70 @@ class Stop:
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
             self._event.set()
 
+    def set(self) -> None:
+        """Stop from within."""
+        self._event.set()
+
     async def wait(self) -> None:
         """Return when the process is asked to stop."""
         await self._event.wait()
 
 
-def run_child(serve: Callable[[ChildSpec, Callable[[Ready], None], Stop], Awaitable[None]]) -> int:
+Serve = Callable[[ChildSpec, Callable[[Ready], None], Stop], Awaitable[None]]
+"""Serves what the spec says, says so, and returns once it is asked to stop. Raises FtcError if it cannot."""
+
+
+class _Lines(Protocol):
+    """What lines are read from."""
+
+    def readline(self) -> bytes:
+        """The next line; b"" at the end."""
+        ...
+
+
+def run_child(serve: Serve) -> int:
     """Run one child process: read its spec, serve until stopped, and give the exit status."""
+    output = take_output()
+    spec = read_spec(sys.stdin.buffer)
+    if spec is None:
+        return 2
+    return run_serve(serve, spec, lambda answer: say(output, answer))
+
+
+def take_output() -> IO[str]:
+    """Standard output for answers alone: nothing that a library prints may reach the supervisor as one."""
     output = sys.stdout
-    sys.stdout = sys.stderr  # nothing that a library prints may reach the supervisor as an answer
+    sys.stdout = sys.stderr
+    return output
+
+
+def read_spec(lines: _Lines) -> ChildSpec | None:
+    """The spec in the first line; None, and a word to the user, if there is none. Sets up the log."""
     try:
-        spec = msgspec.json.decode(
-            sys.stdin.buffer.readline(), type=ChildSpec, dec_hook=lambda kind, text: kind(text)
-        )
+        spec = msgspec.json.decode(lines.readline(), type=ChildSpec, dec_hook=decode_path)
     except msgspec.DecodeError:
         sys.stderr.write("error: this process is started by `ftc serve`, not by hand\n")
-        return 2
+        return None
+    log_as(spec)
+    return spec
+
+
+def log_as(spec: ChildSpec) -> None:
+    """Name this process in the log by `spec`, as its settings want the log."""
     configure_logging(log_format=spec.settings.log_format, level=spec.settings.log_level, process=spec.name)
 
+
+def run_serve(serve: Serve, spec: ChildSpec, answer: Callable[[Ready | Failed], None]) -> int:
+    """Run `serve` on a new event loop until stopped, and give the exit status."""
+
     async def main() -> None:
-        stop = Stop(asyncio.get_running_loop())
-        await serve(spec, lambda ready: _say(output, ready), stop)
+        await serve(spec, answer, Stop(asyncio.get_running_loop()))
 
     calm_collector()
     try:
         uvloop.run(main())
     except FtcError as error:
-        _say(output, Failed(error.reason.value, error.message))
+        answer(Failed(error.reason.value, error.message))
         return 1
     return 0
 
@@ -125,7 +168,8 @@ def end_without_store(error: FtcError) -> NoReturn:
     os._exit(os.EX_TEMPFAIL)
 
 
-def _say(output: IO[str], message: Ready | Failed) -> None:
+def say(output: IO[str], message: msgspec.Struct) -> None:
+    """Write one line."""
     # A supervisor that is gone cannot be told; the end of standard input stops this process anyway.
     with contextlib.suppress(BrokenPipeError):
         output.write(msgspec.json.encode(message).decode() + "\n")

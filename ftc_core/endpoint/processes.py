@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_spec, failure
+from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_line, failure
 from ftc_core.errors import FtcError, Reason
 
 __all__ = ["Child", "Launch", "Process", "SpawnedProcess", "spawn"]
@@ -154,5 +154,5 @@ async def spawn(module: str, environment: Mapping[str, str], spec: ChildSpec) ->
     )
     assert process.stdin is not None  # noqa: S101 - asked for above
     assert process.stdout is not None  # noqa: S101
-    process.stdin.write(encode_spec(spec))
+    process.stdin.write(encode_line(spec))
     return SpawnedProcess(process, process.stdin, process.stdout)

@@ -21,6 +21,7 @@ import structlog
 
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.endpoint.child import ChildSpec
+from ftc_core.endpoint.nursery import Nursery
 from ftc_core.endpoint.overview import Overview
 from ftc_core.endpoint.processes import Child, spawn
 from ftc_core.endpoint.udp import bind_group
@@ -65,6 +66,7 @@ class Supervisor:
         self._directory = directory
         self._bootstrap: list[socket.socket] = []
         self._lwm2m: list[socket.socket] = []
+        self._nursery: Nursery | None = None
         self._children: list[Child] = []
         self._stopping = asyncio.Event()
         self._cleanup = contextlib.ExitStack()
@@ -96,14 +98,22 @@ class Supervisor:
             for keeper in keepers:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)
-            # Each child gets the grace and a second more: it cuts its own sessions off in order.
-            await asyncio.gather(
-                *(child.stop(self._settings.shutdown_grace_s + 1) for child in self._children)
-            )
+            await asyncio.gather(*(child.stop(self._stop_s) for child in self._children))
+            if self._nursery is not None:
+                await self._nursery.stop()
             self._endpoints_file.unlink(missing_ok=True)
             _close(self._bootstrap + self._lwm2m)
             self._cleanup.close()
         _log.info("stopped")
+
+    @property
+    def _stop_s(self) -> float:
+        """What each child gets to stop: the grace and a second, in which it cuts sessions off in order."""
+        return self._settings.shutdown_grace_s + 1
+
+    @property
+    def _processes(self) -> list[Child]:
+        return ([] if self._nursery is None else [self._nursery.child]) + self._children
 
     @property
     def _endpoints_file(self) -> Path:
@@ -125,26 +135,23 @@ class Supervisor:
             contextlib.closing(InstanceMetrics(lambda: self._overview.collect()))
         )
 
-        def child(module: str, name: str, sockets: Sequence[socket.socket]) -> Child:
+        def spec(name: str, sockets: Sequence[socket.socket]) -> ChildSpec:
             descriptors = tuple(sock.fileno() for sock in sockets)
-            spec = ChildSpec(name=name, settings=settings, sockets=descriptors)
-            return Child(spec, partial(spawn, module, self._metrics.environment))
+            return ChildSpec(name=name, settings=settings, sockets=descriptors)
 
-        self._api = child("ftc_grpc", "api", [])
+        environment = self._metrics.environment
+        self._nursery = Nursery(spec("nursery", self._bootstrap), environment, self._stop_s)
+        self._api = Child(spec("api", []), partial(spawn, "ftc_grpc", environment))
         self._children = [
             *(
                 # Groups follow one another, each with a socket for every worker.
-                child(
-                    "ftc_core.endpoint.bootstrap_worker",
-                    f"bootstrap-{index}",
-                    self._bootstrap[index::workers],
-                )
+                Child(spec(f"bootstrap-{index}", self._bootstrap[index::workers]), self._nursery.fork)
                 for index in range(workers)
             ),
-            child("ftc_core.endpoint.lwm2m_worker", "lwm2m", self._lwm2m),
+            Child(spec("lwm2m", self._lwm2m), partial(spawn, "ftc_core.endpoint.lwm2m_worker", environment)),
             self._api,
         ]
-        self._overview = Overview(self._children, meter)
+        self._overview = Overview(self._processes, meter)
         app = health_app(self._metrics.registry, self._overview.find_obstacles)
         self._http = HttpServer(self._settings.metrics_listen, app)
         self._cleanup.callback(self._http.close)
@@ -186,7 +193,7 @@ class Supervisor:
             metrics=self._http.addresses,
             processes={
                 child.name: child.process.pid
-                for child in self._children
+                for child in self._processes
                 if child.process is not None and child.process.pid is not None
             },
         )
@@ -206,7 +213,13 @@ class Supervisor:
                 self._metrics.forget_process(child.process.pid)
             if loop.time() - started > STABLE_AFTER_S:
                 delay = RESTART_DELAY_FIRST_S
-            _log.error("process died, restarting", process=child.spec.name, status=status, delay_s=delay)
+            # One that ends in order, be it told to or because it has no more ticket keys, did not die.
+            tell, event = (
+                (_log.error, "process died, restarting")
+                if status
+                else (_log.info, "process ended, restarting")
+            )
+            tell(event, process=child.name, status=status, delay_s=delay)
             await asyncio.sleep(delay)
             delay = min(2 * delay, RESTART_DELAY_MAX_S)
             try:
@@ -214,7 +227,7 @@ class Supervisor:
             except (FtcError, OSError) as error:  # OSError: the system has no process or descriptor to give
                 _log.error("restart failed", process=child.spec.name, error=str(error))
                 continue
-            child.restarts += 1
+            child.restarts += status != 0
             _log.info("restarted", process=child.spec.name, pid=child.process.pid)
             try:
                 self._publish()

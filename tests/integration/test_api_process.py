@@ -19,7 +19,7 @@ from ftc_core.application.context import utc_now
 from ftc_core.application.initialise import initialise
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.domain.identity import format_enrollment_id
-from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_spec
+from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_line
 from ftc_core.listen import ListenAddress
 from ftc_core.settings import Settings
 from ftc_core.storage.engines import open_store
@@ -51,7 +51,7 @@ def spawned(specification: ChildSpec) -> Iterator[subprocess.Popen[bytes]]:
     )
     with process:
         assert process.stdin is not None
-        process.stdin.write(encode_spec(specification))
+        process.stdin.write(encode_line(specification))
         process.stdin.flush()
         try:
             yield process

@@ -350,12 +350,15 @@ def test_children_end_when_their_supervisor_is_killed(own: Instance) -> None:
 
 
 def bootstrap_worker(supervisor: int, known: list[int]) -> int | None:
-    """A bootstrap worker of that supervisor that is not among the `known`."""
-    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-    for pid in map(int, children):
-        if pid not in known and b"bootstrap_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
+    """A bootstrap worker of that supervisor that is not among the `known`: a child of its nursery."""
+    for nursery in children(supervisor):
+        if b"nursery_process" in Path(f"/proc/{nursery}/cmdline").read_bytes():
+            return next((pid for pid in children(nursery) if pid not in known), None)
     return None
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def raw_peer(instance: Instance, thing: Thing) -> RawPeer:

@@ -33,9 +33,14 @@ def break_it(request):
     (place / (request.name + ".done")).touch()
     threading.Event().wait()
 
-for module in ("ftc_grpc", "ftc_core.endpoint.bootstrap_worker"):
-    if ["-m", module] == sys.orig_argv[1:3]:
-        threading.Thread(target=break_it, args=(place / module,), daemon=True).start()
+def await_request(module):
+    threading.Thread(target=break_it, args=(place / module,), daemon=True).start()
+
+match sys.orig_argv[1:3]:
+    case ["-m", "ftc_grpc"]:
+        await_request("ftc_grpc")
+    case ["-m", "ftc_core.endpoint.nursery_process"]:  # has no store: those that it forks do
+        os.register_at_fork(after_in_child=lambda: await_request("ftc_core.endpoint.bootstrap_worker"))
 """
 
 

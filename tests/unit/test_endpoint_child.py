@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from ftc_core.client_identity import ClientIdentity
-from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_spec, failure
+from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_line, failure
 from ftc_core.errors import Reason
 from ftc_core.listen import ListenAddress
 from ftc_core.settings import Settings, setting_names
@@ -85,7 +85,7 @@ def give(process: subprocess.Popen[bytes], line: bytes) -> bytes:
 def test_spec_arrives_as_it_was_sent_with_every_setting() -> None:
     spec = ChildSpec(name="bootstrap-3", settings=SETTINGS, sockets=(5, 17))
 
-    line = encode_spec(spec)
+    line = encode_line(spec)
 
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -105,7 +105,7 @@ def test_refusal_of_a_child_is_raised_as_its_own() -> None:
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGINT", "end of input"])
 def test_child_answers_with_one_line_and_serves_until_it_is_told_to_stop(end: str) -> None:
     with spawn(SERVES) as process:
-        line = give(process, encode_spec(ChildSpec(name="x", settings=Settings(), sockets=(4,))))
+        line = give(process, encode_line(ChildSpec(name="x", settings=Settings(), sockets=(4,))))
         assert msgspec.json.decode(line, type=Ready | Failed) == Ready(("x", "4"))
 
         if end == "end of input":
@@ -121,7 +121,7 @@ def test_child_answers_with_one_line_and_serves_until_it_is_told_to_stop(end: st
 
 def test_child_that_cannot_serve_says_why_and_ends_with_1() -> None:
     with spawn('raise FtcError(Reason.INTERNAL_2, "the store is full")') as process:
-        line = give(process, encode_spec(ChildSpec(name="x", settings=Settings())))
+        line = give(process, encode_line(ChildSpec(name="x", settings=Settings())))
 
         assert msgspec.json.decode(line, type=Ready | Failed) == Failed("INTERNAL_2", "the store is full")
         assert process.wait(10) == 1
