@@ -6,16 +6,25 @@ one is answered.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 import pytest
 
+from ftc_core.dtls.context import server_context
+from ftc_core.dtls.ticket_generations import NamedContext, TicketGenerations
+from ftc_core.endpoint import bootstrap_worker
+from ftc_core.endpoint.child import ChildSpec, Ready, Stop
+from ftc_core.endpoint.udp import bind_group
 from ftc_core.lwm2m.messages import dotted
+from ftc_core.settings import Settings
 from tests.certificates import Manufacturer
+from tests.dtls_pair import server_credential
 from tests.instance import Instance, Tenant, alive, eventually, make_data_directory, running_instance
 from tests.raw_peer import POST, RawPeer, uri
 from tests.things import Thing
@@ -153,6 +162,47 @@ def test_a_device_that_was_transferred_meanwhile_gets_to_its_new_owner_on_its_re
     with only("bootstrap-1", own):
         assert visitor.bootstrap() == ("2.04", True)
     assert (tenant.device_count(), receiver.device_count()) == (0, 1)
+
+
+def test_workers_of_one_nursery_draw_different_random_numbers(
+    own: Instance, tenant: Tenant, thing: Thing, visitor: Visitor
+) -> None:
+    """Each begins with the state of the same generator; so do the successors of one."""
+    tenant.enroll(thing.credential.certificate)
+    drawn = []
+    for worker in WORKERS * 2:
+        with only(worker, own):
+            visitor.bootstrap()
+        drawn.append(visitor.peer.association._connection.server_random())
+        replaced(own, worker)
+    assert len(set(drawn)) == 4
+
+
+def test_a_worker_ends_in_order_before_its_ticket_keys_run_out(
+    own: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker of the test's own, with keys for a fraction of a second."""
+    credential = server_credential()
+    generations = TicketGenerations(
+        lambda: NamedContext(server_context([credential.certificate], credential.private_key), b""),
+        monotonic(),
+        key_lifetime_s=0.4,
+    )
+    [sock] = bind_group("127.0.0.1", 0, 1)
+    settings = Settings(data_dir=own.directory.root, shutdown_grace_s=0.0)
+    spec = ChildSpec(name="bootstrap-9", settings=settings, sockets=(sock.detach(),))
+    said: list[Ready] = []
+
+    async def serve() -> None:
+        generations.close()
+        stop = Stop(asyncio.get_running_loop())
+        await asyncio.wait_for(bootstrap_worker.serve(generations, spec, said.append, stop), 5)
+
+    lifeline, end = os.pipe()
+    with os.fdopen(lifeline) as stdin, os.fdopen(end):
+        monkeypatch.setattr("sys.stdin", stdin)
+        asyncio.run(serve())
+    assert said == [Ready()]
 
 
 def test_a_nursery_that_is_killed_is_replaced_with_all_of_its_workers(
