@@ -10,12 +10,15 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
 import pytest
 
+from ftc_core.domain.identity import format_enrollment_id
+from ftc_core.dtls.alert import Alert
+from ftc_core.dtls.association import Closed
 from ftc_core.dtls.context import server_context
 from ftc_core.dtls.ticket_generations import NamedContext, TicketGenerations
 from ftc_core.endpoint import bootstrap_worker
@@ -23,6 +26,7 @@ from ftc_core.endpoint.child import ChildSpec, Ready, Stop
 from ftc_core.endpoint.udp import bind_group
 from ftc_core.lwm2m.messages import dotted
 from ftc_core.settings import Settings
+from ftc_grpc._gen.ftc.v1.block_pb2 import BlockDeviceRequest
 from tests.certificates import Manufacturer
 from tests.dtls_pair import server_credential
 from tests.instance import Instance, Tenant, alive, eventually, make_data_directory, running_instance
@@ -102,6 +106,16 @@ class Visitor:
 
     def bootstrap(self) -> tuple[str, bool]:
         """The code that its request gets, and whether that was on its resumed session."""
+        self._knock(lambda: self.peer.association.established)
+        answer = self.peer.ask(POST, uri("/bs", b"ep=" + self._name))
+        return dotted(answer), self.peer.association.resumed
+
+    def alert(self) -> int | None:
+        """What its handshake ends with, which it must."""
+        self._knock(lambda: any(isinstance(event, Closed) for event in self.peer.events))
+        return self.peer.closed().alert
+
+    def _knock(self, done: Callable[[], bool]) -> None:
         session = self.peer.association.session
         if session is not None:
             self.peer.resume()
@@ -110,9 +124,8 @@ class Visitor:
             self.peer.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self.peer.sock.connect(self._address)
             self.peer.association = self.peer.new_association(session)
-            if self.peer.pump(lambda: self.peer.association.established, patience_s=0.8):
-                answer = self.peer.ask(POST, uri("/bs", b"ep=" + self._name))
-                return dotted(answer), self.peer.association.resumed
+            if self.peer.pump(done, patience_s=0.8):
+                return
         raise AssertionError("no worker answers")
 
 
@@ -137,6 +150,18 @@ def test_a_ticket_outlives_the_worker_that_gave_it(
     replaced(own, "bootstrap-0")
     with only("bootstrap-0", own):
         assert visitor.bootstrap() == ("2.04", True)
+
+
+def test_a_device_that_was_blocked_meanwhile_is_not_resumed_elsewhere(
+    own: Instance, tenant: Tenant, thing: Thing, visitor: Visitor
+) -> None:
+    tenant.enroll(thing.credential.certificate)
+    with only("bootstrap-0", own):
+        assert visitor.bootstrap() == ("2.04", False)
+    identity = format_enrollment_id(thing.fingerprint)
+    own.api.call(own.api.devices.BlockDevice, BlockDeviceRequest(enrollment_identity=identity))
+    with only("bootstrap-1", own):
+        assert visitor.alert() == Alert.CERTIFICATE_REVOKED
 
 
 def test_a_device_that_was_released_meanwhile_is_refused_on_its_resumed_session_elsewhere(
