@@ -198,7 +198,11 @@ class StormDevice:
         self.stage = Stage.OFF
 
     def conclude(self, attempt: Attempt, now: float, backoff_first_s: float, random: Random) -> float | None:
-        """Take the end of an attempt: seconds until the next one is due, None if none is."""
+        """Take the end of an attempt: seconds until the next one is due, None if none is.
+
+        `backoff_first_s` scales the back-off; a wait that the server asked for is kept as it is.
+        """
+        asked_s = 0
         if attempt.handshake_completed:
             self.handshakes += 1
         match None if attempt.gave_up else attempt.outcome:
@@ -214,7 +218,7 @@ class StormDevice:
                 self.failures = 0
                 self.stage, self.onboarded_at, self._lwm2m = Stage.ONBOARDED, now, None
                 return None
-            case BootstrapFailed(code, text):
+            case BootstrapFailed(code, text, _, asked_s):
                 self._note_refusal(code, f"{code} {text}", now)
                 if after_bootstrap(code) is Reaction.STOP:
                     self.stage = Stage.STOPPED
@@ -229,7 +233,7 @@ class StormDevice:
                 self._note_refusal("alert" if alert else "", _describe(closed), now)
         self.failures += 1
         wait = backoff_s(self.failures, random.uniform(-1.0, 1.0))
-        return wait * backoff_first_s / BACKOFF_FIRST_S
+        return max(wait * backoff_first_s / BACKOFF_FIRST_S, asked_s)
 
     def _note_refusal(self, code: str, text: str, now: float) -> None:
         """`code` is "" if the server did not refuse, but was not heard."""

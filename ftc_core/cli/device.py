@@ -149,7 +149,8 @@ async def _power_on(powered: PoweredDevice, *, retry: bool, stay: bool, lifetime
             if not retry or error.metadata.get("reaction") == Reaction.STOP:
                 raise
             failures += 1
-            wait = backoff_s(failures, random.uniform(-1, 1))  # noqa: S311 - jitter
+            backoff = backoff_s(failures, random.uniform(-1, 1))  # noqa: S311 - jitter
+            wait = max(backoff, error.retry_after_s or 0)
             click.echo(f"refused: {error.message}; trying again in {wait:.0f} s")
             await asyncio.sleep(wait)
 
@@ -199,6 +200,7 @@ async def _bootstrap(powered: PoweredDevice) -> LwM2MCredentials:
             _reason_of(outcome.text),
             f"{outcome.code} {outcome.text}".strip(),
             metadata={"reaction": after_bootstrap(outcome.code)},
+            retry_after_s=outcome.retry_after_s or None,
         )
     credentials = powered.bundle.lwm2m
     assert credentials is not None  # noqa: S101 - the bootstrap has just stored them

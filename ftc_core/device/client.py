@@ -43,6 +43,7 @@ from aiocoap.numbers.codes import Code
 from ftc_core.device.effects import UNANSWERED, Ignore, RespondSeparately
 from ftc_core.device.model import IZUMA, ClientModel
 from ftc_core.device.objects import AccountObjects, RefusedError
+from ftc_core.device.retry import asked_wait_s
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import BOOTSTRAP_SESSION_TIMEOUT_S
 from ftc_core.lwm2m import content
@@ -87,11 +88,15 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class BootstrapFailed:
-    """The bootstrap ended. `code` is that of a refused Bootstrap-Request, else ""; `text` says why."""
+    """The bootstrap ended. `code` is that of a refused Bootstrap-Request, else ""; `text` says why.
+
+    `retry_after_s` are the seconds to wait at least, as the server asked: 0 if it did not.
+    """
 
     code: str
     text: str
     steps: tuple[Step, ...]
+    retry_after_s: int = 0
 
 
 BootstrapClientEffect = SendRequest | Respond | RespondSeparately | Ignore | Succeeded | BootstrapFailed
@@ -176,7 +181,9 @@ class BootstrapClient:
         elif message.code is not None and message.code.is_successful():
             self._state = _State.WRITING
         else:
-            self._fail(diagnostic_of(message), now, code=dotted(message))
+            code = dotted(message)
+            wait = asked_wait_s(code, message.opt.max_age)
+            self._fail(diagnostic_of(message), now, code=code, retry_after_s=wait)
 
     def exchange_failed(self, exchange: int, cause: FailureCause, now: float) -> None:
         """The server did not answer the Bootstrap-Request."""
@@ -321,10 +328,10 @@ class BootstrapClient:
         self._state, self._deadline = _State.DONE, None
         self._effects.append(Succeeded(outcome, self._timeline.steps()))
 
-    def _fail(self, text: str, now: float, *, code: str = "") -> None:
+    def _fail(self, text: str, now: float, *, code: str = "", retry_after_s: int = 0) -> None:
         self._timeline.end(now)
         self._state, self._deadline = _State.FAILED, None
-        self._effects.append(BootstrapFailed(code, text, self._timeline.steps()))
+        self._effects.append(BootstrapFailed(code, text, self._timeline.steps(), retry_after_s))
 
 
 def _name(message: Message) -> str | None:

@@ -14,6 +14,7 @@ __all__ = [
     "Reaction",
     "after_bootstrap",
     "after_registration",
+    "asked_wait_s",
     "backoff_s",
 ]
 
@@ -22,6 +23,8 @@ BACKOFF_FIRST_S = 10.0
 BACKOFF_MAX_S = 14_400.0
 """Seconds to wait at most, before jitter: four hours."""
 _BACKOFF_JITTER = 0.1
+_MAX_AGE_DEFAULT_S = 60
+"""Seconds that an answer without Max-Age stands for (RFC 7252 §5.10.5)."""
 
 _FINAL_CODES = frozenset({"4.02", "4.08", "4.12", "4.13", "4.15"})
 """Refusals of a Bootstrap-Request that the client takes for its own mistake."""
@@ -48,6 +51,16 @@ def after_bootstrap(code: str) -> Reaction:
 def after_registration(code: str) -> Reaction:
     """The reaction to a Register or Update that was answered with `code`, or not at all."""
     return Reaction.BOOTSTRAP_AGAIN if code in _CREDENTIALS_REFUSED_CODES else Reaction.RETRY
+
+
+def asked_wait_s(code: str, max_age: int | None) -> int:
+    """Seconds that a server asks to wait at least: the Max-Age of a 5.03 (RFC 7252 §5.9.3.4), else 0.
+
+    `max_age` is the option's value in seconds, None if the answer has none.
+    """
+    if code != "5.03":
+        return 0
+    return _MAX_AGE_DEFAULT_S if max_age is None else max_age
 
 
 def backoff_s(failures: int, jitter: float) -> float:

@@ -23,7 +23,7 @@ from ftc_core.limits import BOOTSTRAP_SESSION_TIMEOUT_S
 from ftc_core.lwm2m import resource_tlv, tlv
 from ftc_core.lwm2m.bootstrap import BootstrapSession, Claim, Completed, Failed
 from ftc_core.lwm2m.effects import Respond, SendRequest
-from ftc_core.lwm2m.messages import request, response
+from ftc_core.lwm2m.messages import refusal, request, response
 from ftc_core.lwm2m.objects import SecurityInstance, ServerInstance
 from ftc_core.lwm2m.request import BootstrapRequest
 from ftc_core.lwm2m.sequence import BootstrapGrant
@@ -140,6 +140,14 @@ def test_a_refusal_is_reported_with_its_code_and_text() -> None:
     assert isinstance(failed, BootstrapFailed)
     assert (failed.code, failed.text) == ("4.03", "Enrollment ID not registered")
     assert [(step.name, step.code) for step in failed.steps] == [("Bootstrap-Request", "4.03")]
+
+
+def test_a_5_03_is_reported_with_the_wait_it_asks_for() -> None:
+    client = started()
+    client.response_received(1, refusal(FtcError(Reason.OVERLOADED, retry_after_s=12.5)), 1.0)
+    (failed,) = effects_of(client)
+    assert isinstance(failed, BootstrapFailed)
+    assert (failed.code, failed.retry_after_s) == ("5.03", 13)
 
 
 @pytest.mark.parametrize("cause", list(FailureCause))

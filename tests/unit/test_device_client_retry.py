@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftc_core.device.retry import Reaction, after_bootstrap, after_registration, backoff_s
+from ftc_core.device.retry import Reaction, after_bootstrap, after_registration, asked_wait_s, backoff_s
 from ftc_core.errors import CATALOGUE, Reason
 
 
@@ -20,6 +20,16 @@ def test_the_wait_doubles_up_to_four_hours(failures: int, seconds: float) -> Non
 def test_jitter_is_ten_percent_either_way(failures: int) -> None:
     assert backoff_s(failures, -1.0) == pytest.approx(0.9 * backoff_s(failures, 0.0))
     assert backoff_s(failures, 1.0) == pytest.approx(1.1 * backoff_s(failures, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("code", "max_age", "seconds"),
+    [("5.03", 7, 7), ("5.03", 0, 0), ("5.03", None, 60), ("5.00", 7, 0), ("4.03", None, 0), ("", None, 0)],
+)
+def test_only_a_5_03_asks_for_a_wait_and_60_s_if_it_does_not_say(
+    code: str, max_age: int | None, seconds: int
+) -> None:
+    assert asked_wait_s(code, max_age) == seconds
 
 
 @pytest.mark.parametrize("code", ["4.02", "4.08", "4.12", "4.13", "4.15"])
