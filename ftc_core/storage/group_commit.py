@@ -17,7 +17,7 @@ from typing import NamedTuple
 import structlog
 
 from ftc_core.errors import FtcError, Reason
-from ftc_core.limits import COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX
+from ftc_core.limits import COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_QUEUE_RETRY_S
 from ftc_core.storage.bulk_commands import AdvanceBulkJob
 from ftc_core.storage.ledger_commands import AddCheckpoint
 from ftc_core.storage.port import CreateEnrollments, Outcome, Store, Submission
@@ -91,15 +91,15 @@ class GroupCommit:
     def submit(self, submission: Submission, callback: Callback, delivery: Delivery = deliver_here) -> None:
         """Queue `submission`; `delivery` gets `callback` and its answer once it is durable or has failed.
 
-        From any thread. Raises FtcError OVERLOADED if the queue is full, SHUTTING_DOWN after `close`; then
-        there is no callback.
+        From any thread. Raises FtcError OVERLOADED, with when to come again, if the queue is full,
+        SHUTTING_DOWN after `close`; then there is no callback.
         """
         waiting = _Waiting(submission, callback, delivery, time.monotonic())
         with self._changed:
             if self._closing:
                 raise FtcError(Reason.SHUTTING_DOWN)
             if len(self._queue) >= self._max_queue:
-                raise FtcError(Reason.OVERLOADED)
+                raise FtcError(Reason.OVERLOADED, retry_after_s=COMMIT_QUEUE_RETRY_S)
             self._queue.append(waiting)
             if len(self._queue) == 1:  # else the writer knows that there is work
                 self._changed.notify()

@@ -16,6 +16,7 @@ import pytest
 from ftc_core.domain.account import Account
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.errors import FtcError, Reason
+from ftc_core.limits import COMMIT_QUEUE_RETRY_S
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.group_commit import GroupCommit, Settled
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
@@ -214,7 +215,7 @@ def test_a_failed_transaction_fails_each_submission_and_the_next_goes_on(
     commit.close()
 
 
-def test_a_full_queue_refuses_at_once(store: GatedStore) -> None:
+def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(store: GatedStore) -> None:
     commit = start(store, max_queue=3)
     answers: list[Outcome | FtcError] = []
     with store.busy(commit):
@@ -223,6 +224,7 @@ def test_a_full_queue_refuses_at_once(store: GatedStore) -> None:
         with pytest.raises(FtcError) as refusal:
             commit.submit(account(4), answers.append)
         assert refusal.value.reason is Reason.OVERLOADED
+        assert refusal.value.retry_after_s == COMMIT_QUEUE_RETRY_S
     commit.close()
     assert [reason(answer) for answer in answers] == [None] * 3
 
