@@ -35,6 +35,7 @@ from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
 from ftc_core.device.drivers import BootstrapClientDriver, RegistrationClientDriver
 from ftc_core.device.model import IZUMA, ClientModel
 from ftc_core.device.registration import OperationDone, OperationFailed, RegistrationClient
+from ftc_core.domain.denial import Refusal
 from ftc_core.domain.device import Device
 from ftc_core.domain.identity import fingerprint_of
 from ftc_core.dtls.association import Association
@@ -50,6 +51,7 @@ from ftc_core.endpoint.udp import Origin
 from ftc_core.limits import COAP_BLOCK_SIZE
 from ftc_core.lwm2m.objects import SecurityInstance, SecurityMode
 from ftc_core.observability.counts import BootstrapCounts
+from ftc_core.storage.group_commit import GroupCommit
 from ftc_core.storage.port import Submission
 from tests.dtls_pair import SECRET
 from tests.onboarding_site import Site
@@ -130,6 +132,9 @@ class World:
         self.site = site
         self.now = 1_000.0
         self.counts = BootstrapCounts()
+        self.refusals: list[Refusal] = []
+        self.full_queue: GroupCommit | None = None
+        """Takes the commands instead while it is there, and refuses them."""
         self.datagrams = 0
         self.bootstrapped: Succeeded | BootstrapFailed | None = None
         self.registered: OperationDone | OperationFailed | None = None
@@ -360,7 +365,9 @@ class World:
         def new_session(
             path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
         ) -> Session:
-            return BootstrapDriver(service, path, origin, coap, wake, self._clock, now, self.counts)
+            return BootstrapDriver(
+                service, path, origin, coap, wake, self._clock, now, self.counts, refused=self.refusals.append
+            )
 
         evaluator = TrustEvaluator(service.find_anchors, find_blocked=service.find_blocked)
         return _Server(self, lambda chain: evaluator.evaluate(chain, utc_now()), new_session)
@@ -378,6 +385,9 @@ class World:
 
     def _commit(self, submission: Submission, answer: Answer) -> None:
         """The group commit without its thread: written, and told after `commit_s`."""
+        if self.full_queue is not None:
+            self.full_queue.submit(submission, answer)
+            return
         [outcome] = self.site.store.write([submission])
         self._at(self.now + self._commit_s, lambda: answer(outcome))
 

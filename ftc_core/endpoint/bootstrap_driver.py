@@ -35,8 +35,9 @@ __all__ = ["BootstrapDriver"]
 
 _log = structlog.get_logger(__name__)
 
-_NO_ATTEMPT = frozenset({Reason.PATH_NOT_FOUND, Reason.METHOD_NOT_ALLOWED})
-"""Refusals of what is no Bootstrap-Request: a client that looks around."""
+_NO_DENIAL = frozenset({Reason.PATH_NOT_FOUND, Reason.METHOD_NOT_ALLOWED, Reason.OVERLOADED})
+"""Refusals of what is no Bootstrap-Request, from a client that looks around; and of what was only put off,
+for which a denial would queue where the claim found no room."""
 
 
 class BootstrapDriver:
@@ -121,7 +122,7 @@ class BootstrapDriver:
                 case _ if self._gone:
                     pass  # there is nobody to send to
                 case Respond(exchange, message, error):
-                    if error is not None and error.reason not in _NO_ATTEMPT:
+                    if error is not None and error.reason not in _NO_DENIAL:
                         self._refused(self._refusal(error))
                     if self._coap.send_response(exchange, message, now):
                         self._session.response_out(exchange, now)

@@ -13,12 +13,14 @@ from typing import TypedDict
 
 import pytest
 
-from ftc_core.device.client import Succeeded
+from ftc_core.device.client import BootstrapFailed, Succeeded
 from ftc_core.device.model import IZUMA, VERSION_1_2, ClientModel
 from ftc_core.device.registration import OperationDone
 from ftc_core.domain.device import DeviceState
+from ftc_core.limits import COMMIT_QUEUE_RETRY_S
 from ftc_core.lwm2m import content, lwm2m_cbor
 from ftc_core.lwm2m.discovery import VERSION_1_1
+from ftc_core.storage.group_commit import GroupCommit
 from tests.onboarding_site import Site
 from tests.onboarding_world import World, together
 
@@ -122,6 +124,26 @@ def test_a_device_takes_the_writes_in_blocks_of_its_own_size(site: Site, block_s
     world = World(site, block_size=block_size)
     together([world.onboard()])
     check({f"{block_size}-byte blocks": world})
+
+
+def test_a_full_commit_queue_puts_a_device_off_for_as_long_as_it_says_and_denies_it_nothing(
+    site: Site,
+) -> None:
+    world = World(site)
+    queue = GroupCommit(site.store, max_queue=0)
+    world.full_queue = queue
+    together([world.bootstrap()])
+    queue.close()
+    put_off = world.bootstrapped
+    assert isinstance(put_off, BootstrapFailed)
+    assert (put_off.code, put_off.text, put_off.retry_after_s) == ("5.03", "Overloaded", COMMIT_QUEUE_RETRY_S)
+    assert world.refusals == []
+
+    world.full_queue = None
+    together([world.pass_time(put_off.retry_after_s)])
+    together([world.onboard()])
+    assert isinstance(world.registered, OperationDone)
+    assert world.claims() == 1
 
 
 # --- round trips -----------------------------------------------------------------------------------------
