@@ -140,10 +140,7 @@ def test_trace_shows_every_message_of_bootstrap_and_registration_and_no_secret(d
     told = [re.sub(r" +[0-9.]+ ms ", "", line) for line in traced]
     assert told[0].startswith(f"-> CON POST /bs?ep={device.name} mid=")
     assert any(re.fullmatch(r"<- CON DELETE /0 mid=\d+ token=\w+", line) for line in told)
-    assert any(
-        re.fullmatch(r"<- CON PUT /0/0 mid=\d+ token=\w+ .*Block1=0/1/1024.* 1,024 bytes", line)
-        for line in told
-    )
+    assert any(re.fullmatch(r"<- CON PUT /0/0 mid=\d+ token=\w+ .* \d{3,} bytes", line) for line in told)
     assert any(re.fullmatch(r"<- CON POST /bs\?iep=\w+ mid=\d+ token=\w+", line) for line in told)
     (register,) = [line for line in told if line.startswith("-> CON POST /rd?")]
     assert f"ep={device.name}" in register

@@ -45,8 +45,13 @@ def kill_workers(instance: Instance) -> None:
     assert len(names) == 2
     for name in names:
         os.kill(before[name], signal.SIGKILL)
-    for name in names:
-        eventually(lambda name=name: instance.processes()[name] != before[name], f"{name} is restarted")  # type: ignore[misc]
+    eventually(
+        lambda: (
+            set(names) <= (now := instance.processes()).keys()  # not, while its successor begins
+            and all(now[name] != before[name] for name in names)
+        ),
+        "both are restarted",
+    )
 
 
 async def test_device_whose_worker_dies_in_mid_handshake_times_out_and_is_onboarded_on_its_next_attempt(
