@@ -227,7 +227,8 @@ async def _stay(device: RegisteredDevice, lifetime: int) -> OperationFailed | No
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     while not stop.is_set():
         try:
-            await asyncio.wait_for(stop.wait(), lifetime / 2)
+            async with asyncio.timeout(lifetime / 2):
+                await stop.wait()
         except TimeoutError:
             outcome = await device.update()
             if isinstance(outcome, OperationFailed):

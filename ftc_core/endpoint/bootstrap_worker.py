@@ -108,7 +108,8 @@ async def _written(denials: DenialRecorder) -> None:
     written = asyncio.Event()
     denials.finish(written.set)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(written.wait(), DENIAL_GRACE_S)
+        async with asyncio.timeout(DENIAL_GRACE_S):
+            await written.wait()
 
 
 def _server_facts(settings: Settings, directory: DataDirectory) -> ServerFacts:

@@ -92,7 +92,8 @@ class DatagramEndpoint:
         self._note_if_empty()
         if grace_s > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), grace_s)
+                async with asyncio.timeout(grace_s):
+                    await self._empty.wait()
         if self._peers:
             _log.info("sessions cut off", count=len(self._peers))
         for key, peer in list(self._peers.items()):

@@ -74,7 +74,8 @@ class Child:
         """Start it and wait until it serves. Raises FtcError with the child's own reason if it cannot."""
         process = self.process = await self._launch(self.spec)
         try:
-            answer = await asyncio.wait_for(process.answer(), START_TIMEOUT_S)
+            async with asyncio.timeout(START_TIMEOUT_S):
+                answer = await process.answer()
         except TimeoutError:
             answer = None
         if answer is None:
@@ -93,7 +94,8 @@ class Child:
             return
         process.signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), grace_s)
+            async with asyncio.timeout(grace_s):
+                await process.wait()
         except TimeoutError:
             _log.warning("killed after grace", process=self.name, grace_s=grace_s)
             process.signal(signal.SIGKILL)
