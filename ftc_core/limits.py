@@ -266,6 +266,9 @@ CLAIM_PACE_S = 0.030
 between two threads, and 30 ms are little beside the round trips of an onboarding."""
 COMMIT_QUEUE_MAX = 50_000
 """Commands that may wait for a commit in one process before new ones are refused."""
+OVERLOAD_BACKLOG_S = 2.0
+"""Seconds that claims wait for their commit from which on new ones are put off, where `overload_answer` is
+5.03: CoAP's ACK_TIMEOUT, after which a device repeats itself (RFC 7252 §4.8)."""
 COMMIT_QUEUE_RETRY_S = 60.0
 """Seconds after which who was refused for it shall come again: what a 5.03 says without Max-Age (RFC 7252
 §5.10.5), said aloud; at a thousand commands a second a full queue is gone by then."""

@@ -199,6 +199,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Its certificate is judged anew each time.",
         ),
     ] = 86_400
+    overload_answer: Annotated[
+        Literal["delay", "5.03"],
+        Meta(
+            description="What a device gets that was let in while claims wait for the disk for 2 s or "
+            "longer: delay (its answer comes late) or 5.03 with the wait as Max-Age. Some clients stop for "
+            "good at a 5.03."
+        ),
+    ] = "delay"
     shutdown_grace_s: Annotated[
         float,
         Meta(ge=0, le=600, description="Seconds that running sessions and calls get to end on SIGTERM."),

@@ -118,8 +118,8 @@ class Workshop:
             return device, None if device is None else view.get_last_bootstrap(device.account_id, device.id)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """A worker serves, on a port of its own."""
+    async def running(self, **changes: Any) -> AsyncIterator[None]:
+        """A worker serves, on a port of its own; `changes` are made to its settings."""
         self.close()
         self._store = None
         (sock,) = bind_group(HOST, 0, 1)
@@ -129,6 +129,7 @@ class Workshop:
             bootstrap_uri=f"coaps://{HOST}:{self.port}",
             lwm2m_uri=f"coaps://{HOST}:5684",
             shutdown_grace_s=0.0,
+            **changes,
         )
         spec = ChildSpec(name="bootstrap-0", settings=settings, sockets=(sock.detach(),))
         generations = new_generations(self.directory, "bootstrap", settings, ahead=TICKET_GENERATIONS_AHEAD)

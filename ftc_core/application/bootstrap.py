@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from ftc_core.application.commit import Commit, submit
+from ftc_core.application.overload import check_backlog
 from ftc_core.credentials.issuer import CredentialIssuer
 from ftc_core.domain.certificate import TrustAnchor
 from ftc_core.domain.claim import ClaimRequest, decide
@@ -65,7 +66,11 @@ class Conversation:
 
 
 class BootstrapService:
-    """Claims devices and hands out their credentials. Every call is for the thread that runs the worker."""
+    """Claims devices and hands out their credentials. Every call is for the thread that runs the worker.
+
+    `backlog_s` is how long claims wait for their commit, in seconds; with it, claims are put off while that
+    is long (`overload`), without it they wait.
+    """
 
     def __init__(
         self,
@@ -76,6 +81,7 @@ class BootstrapService:
         utc_now: Callable[[], datetime],
         new_id: Callable[[], str],
         counts: BootstrapCounts | None = None,
+        backlog_s: Callable[[], float] | None = None,
     ) -> None:
         self._store = store
         self._commit = commit
@@ -84,6 +90,7 @@ class BootstrapService:
         self._utc_now = utc_now
         self._new_id = new_id
         self._counts = counts or BootstrapCounts()
+        self._backlog_s = backlog_s
 
     def find_anchors(self, subjects: Sequence[bytes], fingerprints: Sequence[bytes]) -> Sequence[TrustAnchor]:
         """The trusted CAs with these DER subjects or fingerprints, as of now: no cache can be stale."""
@@ -116,6 +123,8 @@ class BootstrapService:
             self._check_servers()
             with self._store.view() as view:
                 decide(view.claim_facts(request), self._utc_now()).granted()
+            if self._backlog_s is not None:
+                check_backlog(self._backlog_s())
         except FtcError as error:
             answer(error)
             return

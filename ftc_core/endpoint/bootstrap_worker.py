@@ -69,6 +69,7 @@ async def serve(
             utc_now,
             new_id,
             counts,
+            group.backlog_s if settings.overload_answer == "5.03" else None,
         )
 
         denials = DenialRecorder(store, commit, utc_now, new_id, loop.call_later, counts.denials)

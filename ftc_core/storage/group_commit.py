@@ -83,6 +83,7 @@ class GroupCommit:
         self._not_before = 0.0
         self._observer = observer
         self._queue: deque[_Waiting] = deque()
+        self._oldest_in_write: float | None = None
         self._closing = False
         self._changed = threading.Condition()
         self._writer = threading.Thread(target=self._run, name="group-commit", daemon=True)
@@ -104,6 +105,17 @@ class GroupCommit:
             if len(self._queue) == 1:  # else the writer knows that there is work
                 self._changed.notify()
 
+    def backlog_s(self) -> float:
+        """For how many seconds the oldest submission without an outcome has waited; 0.0 if there is none.
+
+        From any thread.
+        """
+        with self._changed:
+            oldest = self._oldest_in_write
+            if oldest is None and self._queue:
+                oldest = self._queue[0].since
+        return 0.0 if oldest is None else time.monotonic() - oldest
+
     def close(self) -> None:
         """Refuse new submissions, commit those that wait, stop. Returns when all is delivered; idempotent.
 
@@ -119,6 +131,7 @@ class GroupCommit:
             started = time.monotonic()
             answers = self._write(batch)
             ended = time.monotonic()
+            self._oldest_in_write = None
             _deliver(batch, answers)
             self._observe(len(batch), started - batch[0].since, ended - started)
 
@@ -136,6 +149,8 @@ class GroupCommit:
                 if batch and room < 0:
                     break
                 batch.append(self._queue.popleft())
+            if batch:
+                self._oldest_in_write = batch[0].since
         self._not_before = time.monotonic() + self._pace_s if len(batch) > 1 and not self._queue else 0.0
         return batch
 

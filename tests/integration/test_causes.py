@@ -13,7 +13,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import ceil
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from aiocoap.message import Message
@@ -21,10 +23,12 @@ from aiocoap.numbers.codes import Code
 from OpenSSL import SSL
 from prometheus_client import REGISTRY
 
+from ftc_core.application import overload as overload_rule
 from ftc_core.application.context import utc_now
 from ftc_core.coap.codec import decode
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.credentials.pki import Identity, create_authority, create_server_identity
+from ftc_core.device.client import BootstrapFailed
 from ftc_core.domain.account import Account, AccountStatus
 from ftc_core.domain.block import Block, BlockedKind
 from ftc_core.domain.certificate import CertificateStatus
@@ -412,6 +416,26 @@ async def claim_timed_out(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -
             yield
 
     return await told_and_healed(workshop, fault)
+
+
+@cause("Overload, put off", "5.03 Overloaded", refused("OVERLOADED"))
+async def put_off(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Another process sits on the store: who was there before waits, who comes then is put off."""
+    monkeypatch.setattr(overload_rule, "OVERLOAD_BACKLOG_S", 0.3)
+    first, second = (workshop.enroll(workshop.thing()) for _ in range(2))
+    async with workshop.running(overload_answer="5.03"):
+        with writer_that_sleeps(workshop.directory.store):
+            since = monotonic()
+            delayed = asyncio.create_task(first.sees())
+            await asyncio.sleep(0.6)
+            refusal = await second.bootstrap()
+            waited_s = monotonic() - since
+            assert not delayed.done()
+        assert await delayed == "claimed"
+        assert await second.sees() == "claimed"
+    assert isinstance(refusal, BootstrapFailed)
+    assert 1 <= refusal.retry_after_s <= ceil(waited_s)
+    return f"{refusal.code} {refusal.text}"
 
 
 # --- what happens behind the claim: the device is past the point where it could be told ----------------

@@ -44,6 +44,7 @@ SETTINGS = Settings(
     operation_retention_days=1,
     denial_retention_days=2,
     ledger_checkpoint_interval_s=7,
+    overload_answer="5.03",
     shutdown_grace_s=0.5,
     commit_batch=10,
 )

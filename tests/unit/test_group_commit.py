@@ -186,6 +186,31 @@ def test_a_batch_of_enrollments_counts_by_its_rows(store: GatedStore) -> None:
     assert store.batches == [1, 2, 1, 1, 1]
 
 
+def test_the_backlog_is_the_wait_of_whoever_waits_for_longest(store: GatedStore) -> None:
+    commit = start(store, max_batch=1)
+    assert commit.backlog_s() == 0.0
+    with store.busy(commit):
+        time.sleep(0.2)
+        since = time.monotonic()
+        commit.submit(account(1), lambda answer: None)
+        assert commit.backlog_s() >= 0.2  # of the one that is being written
+        store.gate.set()
+        assert store.entered.acquire(timeout=10)  # it is durable: the other one is at the gate or behind it
+        assert commit.backlog_s() <= time.monotonic() - since
+    commit.close()
+    assert commit.backlog_s() == 0.0
+
+
+def test_a_commit_that_failed_leaves_no_backlog(store: GatedStore) -> None:
+    commit = start(store)
+    store.failures[0] = OSError("no disk")
+    answers: queue.Queue[Outcome | FtcError] = queue.Queue()
+    commit.submit(account(1), answers.put)
+    assert isinstance(answers.get(timeout=10), FtcError)
+    assert commit.backlog_s() == 0.0
+    commit.close()
+
+
 def test_a_refused_command_refuses_only_its_caller(store: GatedStore) -> None:
     commit = start(store)
     answers: list[Outcome | FtcError] = []
