@@ -27,6 +27,7 @@ __all__ = ["register"]
     "log_level",
     "dtls_mtu",
     "resumption_lifetime_s",
+    "overload_answer",
     "shutdown_grace_s",
 )
 def serve(settings: Settings) -> None:
