@@ -62,7 +62,10 @@ TURN_BUDGET_S = 0.008
 """Seconds after which a wake-up that has more to do lets others have their turn."""
 APPROACHING_MAX = 4_096
 """Peers of one worker that wait for their handshake or are in it: 600 a second for half of their patience,
-and room for others; a KiB each while they wait."""
+and room for others; a KiB each while they wait, and HELLO_MAX_BYTES at most."""
+HELLO_MAX_BYTES = 8 * 1024
+"""Bytes of a ClientHello that waits, what came behind it included: a ticket has a certificate in it, of 2 KiB
+if that is large; the rest of the extensions takes a few hundred bytes."""
 HELLO_PATIENCE_S = 4.0
 """Seconds of silence after which a device that waits for its handshake is taken to have given up; half of it
 is how long the others in front of it may take. DTLS clients go on for 30 s and more."""
@@ -88,7 +91,8 @@ COAP_TOKEN_ECHO_MAX_BYTES = 128
 COAP_DEDUPLICATION_MAX = 512
 """Message IDs remembered per DTLS session."""
 COAP_PENDING_REQUESTS_MAX = 16
-"""Requests of one peer that may await our answer at once; a client keeps to one (RFC 7252 §4.7)."""
+"""Requests of one peer that may await our answer, or whose answer may wait for its turn, at once; a client
+keeps to one (RFC 7252 §4.7)."""
 COAP_BODIES_MAX = 4
 """Bodies per DTLS session and direction that may be under way by blocks: 64 KiB in all."""
 

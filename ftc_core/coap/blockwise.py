@@ -180,10 +180,10 @@ class BlockwiseLayer:
             if block2 is not None and block2.block_number > 0:
                 kept = self._response_bodies.next_block(request, block2, now)
                 if kept is not None:
-                    first, answer = kept
+                    answer, handed_out = kept
                     self._exchanges.send_response(event.exchange, answer, now)
-                    if not answer.opt.block2.more:
-                        self._events.append(ResponseHandedOut(first))
+                    if handed_out is not None:
+                        self._events.append(ResponseHandedOut(handed_out))
                     return
                 if request.code not in _REPEATABLE_METHODS:  # its effect must not happen twice
                     raise FtcError(Reason.REQUEST_INCOMPLETE)

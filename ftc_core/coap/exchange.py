@@ -240,7 +240,7 @@ class ExchangeLayer:
             self._receive_response(message, confirmable, mid, now)
 
     def _receive_request(self, message: Message, confirmable: bool, mid: int, now: float) -> None:
-        if len(self._pending) >= limits.COAP_PENDING_REQUESTS_MAX:
+        if len(self._pending) + len(self._queue) >= limits.COAP_PENDING_REQUESTS_MAX:
             return  # as if lost: the peer sends it again
         request = self._received.remember(mid, confirmable, now)
         request.exchange = exchange = next(self._exchange_numbers)

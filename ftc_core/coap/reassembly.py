@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Generic, TypeVar
 
 from aiocoap.message import Message
@@ -21,6 +22,9 @@ from ftc_core.errors import FtcError, Reason
 __all__ = ["RequestBodies", "ResponseBodies", "response_block"]
 
 T = TypeVar("T")
+
+_ETAG_BYTES = 8
+"""The most that the option holds (RFC 7252 §5.10.6)."""
 
 
 class _Bodies(Generic[T]):
@@ -92,17 +96,18 @@ class ResponseBodies:
     """Keeps large responses while the peer asks for their blocks, up to `lifetime` seconds between two."""
 
     def __init__(self, lifetime: float) -> None:
-        self._responses: _Bodies[tuple[int, Message]] = _Bodies(lifetime)
+        self._responses: _Bodies[tuple[int | None, Message]] = _Bodies(lifetime)
 
     def keep(self, exchange: int, request: Message, response: Message, now: float) -> None:
         """Note the response whose first block answers this request, known as `exchange`."""
         self._responses.put(resource_key(request), (exchange, response), now)
 
-    def next_block(self, request: Message, block: Block, now: float) -> tuple[int, Message] | None:
-        """The block asked for and the exchange of the first, or None if no such response is kept.
+    def next_block(self, request: Message, block: Block, now: float) -> tuple[Message, int | None] | None:
+        """The block asked for, or None if no such response is kept; and if it is the last one, and asked for
+        for the first time, the exchange of the first.
 
-        The response is forgotten with its last block. Raises FtcError REQUEST_MALFORMED for a block beyond
-        the end.
+        The response stays, for the last block may get lost and be asked for again. Raises FtcError
+        REQUEST_MALFORMED for a block beyond the end.
         """
         key = resource_key(request)
         kept = self._responses.take(key, now)
@@ -110,13 +115,14 @@ class ResponseBodies:
             return None
         exchange, response = kept
         answer = response_block(response, block)
-        if answer.opt.block2.more:
-            self._responses.put(key, kept, now)
-        return exchange, answer
+        more = answer.opt.block2.more
+        self._responses.put(key, (exchange if more else None, response), now)
+        return answer, None if more else exchange
 
 
 def response_block(response: Message, wanted: Block) -> Message:
-    """One block of a response, with all its options.
+    """One block of a response, with all its options, and an ETag by which the peer sees that two blocks are
+    not of one body (RFC 7959 §2.4), unless the response has one.
 
     Raises FtcError REQUEST_MALFORMED for a block beyond the end.
     """
@@ -126,4 +132,6 @@ def response_block(response: Message, wanted: Block) -> Message:
     end = wanted.start + block_size(wanted.size_exponent)
     block = copy_without(response, OptionNumber.BLOCK2, payload=body[wanted.start : end])
     block.opt.block2 = Block(wanted.block_number, end < len(body), wanted.size_exponent)
+    if len(body) > len(block.payload) and block.opt.etag is None:
+        block.opt.etag = hashlib.sha256(body).digest()[:_ETAG_BYTES]
     return block

@@ -48,12 +48,16 @@ class DeviceConnection:
         new_coap: CoapFactory,
         new_session: SessionFactory,
     ) -> DeviceConnection:
-        """Resolve `host`, connect a socket, begin the handshake. Raises OSError if there is no such host."""
+        """Resolve `host`, connect a socket, begin the handshake. Raises OSError if there is no such host, or no way."""
         loop = asyncio.get_running_loop()
         family, kind, protocol, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM))[0]
         sock = socket.socket(family, kind, protocol)
         sock.setblocking(False)
-        sock.connect(address)
+        try:
+            sock.connect(address)
+        except OSError:
+            sock.close()
+            raise
         return cls(sock, association, new_coap, new_session)
 
     @property

@@ -35,6 +35,7 @@ from ftc_core.limits import (
     APPROACHING_MAX,
     ASSOCIATIONS_MAX,
     HELLO_FOLLOWERS_MAX,
+    HELLO_MAX_BYTES,
     HELLO_PATIENCE_S,
     HELLO_STALE_S,
     NETWORKS_KNOWN_MAX,
@@ -163,7 +164,9 @@ class Admission(Generic[Key]):
     def follow(self, key: Key, datagram: bytes) -> None:
         """A later datagram of a peer that waits: the rest of a ClientHello in fragments. Bounded."""
         hello = self._waiting.get(key)
-        if hello is not None and len(hello.followers) < HELLO_FOLLOWERS_MAX:
+        if hello is None or len(hello.followers) == HELLO_FOLLOWERS_MAX:
+            return
+        if hello.size + len(datagram) <= HELLO_MAX_BYTES:
             hello.followers.append(datagram)
 
     def next_hello(self, now: float) -> WaitingHello[Key] | None:

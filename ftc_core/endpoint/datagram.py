@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
-import itertools
 from collections.abc import Callable, Sequence
 from time import monotonic
 
@@ -31,6 +29,7 @@ from ftc_core.endpoint.admission import Admission, Place
 from ftc_core.endpoint.doorway import Doorway, Entrant, PeerKey
 from ftc_core.endpoint.farewells import Farewells
 from ftc_core.endpoint.peer import CoapFactory, Peer, SessionFactory
+from ftc_core.endpoint.peer_timers import PeerTimers
 from ftc_core.endpoint.udp import Datagram, Origin, UdpSocket
 from ftc_core.errors import Reason
 from ftc_core.limits import ADMISSION_PAUSE_MAX_S, ASSOCIATIONS_MAX, RECEIVE_BATCH, TURN_BUDGET_S
@@ -72,9 +71,7 @@ class DatagramEndpoint:
         self._admitting: asyncio.Handle | None = None
         self._admitted_at = 0.0
         self._peers: dict[PeerKey, Peer] = {}
-        # (deadline, number, peer's key): no reference to the peer, so a closed one's memory goes at once.
-        self._timers: list[tuple[float, int, PeerKey]] = []
-        self._timer_numbers = itertools.count()
+        self._timers: PeerTimers[PeerKey] = PeerTimers()
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
         self._loop = asyncio.get_running_loop()
         self._draining = False
@@ -167,6 +164,7 @@ class DatagramEndpoint:
         """Give up a peer on which our own code failed: a bug there must not reach its neighbours."""
         _log.exception("peer dropped", peer=str(key[1]), reason=Reason.INTERNAL_10)
         if (peer := self._peers.pop(key, None)) is not None:
+            self._timers.forget(key)
             self._leave_place(peer)
         self._note_if_empty()
 
@@ -253,6 +251,7 @@ class DatagramEndpoint:
         if peer.closed:
             if self._peers.get(key) is peer:
                 del self._peers[key]
+                self._timers.forget(key)
                 self._leave_place(peer)
                 if peer.closed_cause is not None and peer.closed_cause.cause is CloseCause.CLOSED_HERE:
                     self._farewells.keep(key, datagrams, monotonic())
@@ -263,17 +262,12 @@ class DatagramEndpoint:
                 self._note_if_empty()
             return
         deadline = peer.get_timer(monotonic())
-        # An entry earlier than needed fires for nothing, cheaply: only an earlier deadline makes a new one.
-        if deadline is not None and (peer.deadline is None or deadline < peer.deadline[0]):
-            peer.deadline = (deadline, next(self._timer_numbers))
-            heapq.heappush(self._timers, (*peer.deadline, key))
+        if deadline is not None and self._timers.ask(key, deadline):
             self._arm()
 
     def _arm(self) -> None:
-        if not self._timers:
-            return
-        due = self._timers[0][0]
-        if self._timer is None or due < self._timer[0]:
+        due = self._timers.earliest
+        if due is not None and (self._timer is None or due < self._timer[0]):
             if self._timer is not None:
                 self._timer[1].cancel()
             self._timer = (due, self._loop.call_at(due, self._timers_due))
@@ -282,12 +276,8 @@ class DatagramEndpoint:
         self._timer = None
         began = monotonic()
         now = began + TIMER_SLACK_S
-        while self._timers and self._timers[0][0] <= now and monotonic() - began < TURN_BUDGET_S:
-            due, number, key = heapq.heappop(self._timers)
-            peer = self._peers.get(key)
-            if peer is None or peer.deadline != (due, number):
-                continue
-            peer.deadline = None
+        while monotonic() - began < TURN_BUDGET_S and (key := self._timers.pop_due(now)) is not None:
+            peer = self._peers[key]
             try:
                 wanted = peer.get_timer(now)
                 if wanted is not None and wanted <= now:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ftc_core.dtls.cookie import CookieGate, Proven, Reply
 from ftc_core.endpoint.admission import Admission, Place, Shed, network_of
 from ftc_core.endpoint.udp import Datagram, Origin
+from ftc_core.limits import HELLO_MAX_BYTES
 from ftc_core.observability.counts import EndpointCounts
 
 __all__ = ["Doorway", "Entrant", "PeerKey"]
@@ -48,11 +49,16 @@ class Doorway:
         return 0 if self._closed else self._admission.waiting
 
     def hear(self, key: PeerKey, datagram: Datagram, now: float) -> bool:
-        """Take a ClientHello; False if it brings no good cookie, and is for `challenge`."""
+        """Take a ClientHello, or drop one that is too long; False if it brings no good cookie, and is for
+        `challenge`.
+        """
         if self._closed:
             self._counts.shed[Shed.DRAINING] += 1
             return True
         origin = datagram.origin
+        if len(datagram.payload) > HELLO_MAX_BYTES:
+            self._counts.hellos["rejected"] += 1
+            return True
         if not self._gate.recognises(datagram.payload, _address(origin), now):
             return False
         network = network_of(origin.host)

@@ -79,8 +79,6 @@ class Peer:
         self.origin = origin
         self.association = association
         self.closed_cause: Closed | None = None
-        self.deadline: tuple[float, int] | None = None
-        """The newest entry that the endpoint's timer heap holds for this peer: when, and its number."""
         self.place: Place | None = None
         """What it takes up at the server that let it in."""
         self.issuing_ca: bytes | None = None

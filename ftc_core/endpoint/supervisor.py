@@ -27,6 +27,7 @@ from ftc_core.endpoint.processes import Child, spawn
 from ftc_core.endpoint.udp import bind_group
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import replace_file
+from ftc_core.limits import DENIAL_GRACE_S
 from ftc_core.listen import ANY_HOST, ListenAddress
 from ftc_core.observability.http import HttpServer, health_app
 from ftc_core.observability.instance_metrics import InstanceMetrics
@@ -108,8 +109,9 @@ class Supervisor:
 
     @property
     def _stop_s(self) -> float:
-        """What each child gets to stop: the grace and a second, in which it cuts sessions off in order."""
-        return self._settings.shutdown_grace_s + 1
+        """What each child gets to stop: the grace, then a second to cut sessions off in order, and what it
+        may take to write its last denials."""
+        return self._settings.shutdown_grace_s + 1 + DENIAL_GRACE_S
 
     @property
     def _processes(self) -> list[Child]:

@@ -32,6 +32,11 @@ class WaitingHello(Generic[Key]):
     alone: bool = True
     followers: list[bytes] = field(default_factory=list)
 
+    @property
+    def size(self) -> int:
+        """Bytes that are kept of it."""
+        return len(self.datagram) + sum(map(len, self.followers))
+
 
 class WaitingHellos(Generic[Key]):
     """A queue of queues of queues: fleets, their networks, their hellos. Every step takes constant time."""

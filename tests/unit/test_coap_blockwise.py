@@ -520,6 +520,10 @@ def content(body: bytes = BODY) -> Message:
     return Message(code=Code.CONTENT, payload=body, content_format=TLV, etag=b"v1")
 
 
+def untagged(body: bytes) -> Message:
+    return Message(code=Code.CONTENT, payload=body)
+
+
 @pytest.mark.parametrize(("ours", "asked"), [(64, None), (64, 6), (1024, 2), (128, 2)])
 def test_a_large_response_is_handed_out_in_the_smaller_of_both_sizes(ours: int, asked: int | None) -> None:
     peer = Peer(block_size=ours)
@@ -606,19 +610,51 @@ def test_any_block_of_a_repeatable_request_can_be_asked_and_of_another_only_whil
     assert peer.events() == []
 
 
-def test_a_response_is_forgotten_after_its_last_block_and_after_its_lifetime() -> None:
+def test_a_response_is_forgotten_after_its_lifetime() -> None:
     peer = Peer(block_size=64)
-    for wait, last in ((0.0, 4), (BODY_LIFETIME_S, 0)):
-        peer.ask(read(code=Code.POST))
-        peer.layer.send_response(peer.request().exchange, content(), peer.now)
-        peer.sent()
-        for number in range(1, last + 1):
-            peer.ask(read(number, 2, code=Code.POST))
-            assert peer.sent().code is Code.CONTENT
+    peer.ask(read(code=Code.POST))
+    peer.layer.send_response(peer.request().exchange, content(), peer.now)
+    peer.sent()
+    peer.now += BODY_LIFETIME_S
+    peer.ask(read(1, 2, code=Code.POST))
+    assert peer.sent().code is Code.REQUEST_ENTITY_INCOMPLETE
+
+
+@pytest.mark.parametrize("code", [Code.GET, Code.POST])
+def test_a_last_block_that_got_lost_is_there_once_more_and_handed_out_once(code: Code) -> None:
+    peer = Peer(block_size=64)
+    peer.ask(read(code=code))
+    exchange = peer.request().exchange
+    peer.layer.send_response(exchange, content(BODY[:100]), peer.now)
+    peer.sent()
+    for events in ([ResponseHandedOut(exchange)], []):
+        peer.ask(read(1, 2, code=code))
+        assert peer.sent().payload == BODY[64:100]
+        assert peer.events() == events
+        peer.now += BODY_LIFETIME_S / 2
+
+
+def test_the_blocks_of_one_body_have_one_etag_and_those_of_another_have_another() -> None:
+    peer = Peer(block_size=64)
+    etags = []
+    for body in (BODY[:128], BODY[1:129]):
+        peer.ask(read())
+        peer.layer.send_response(peer.request().exchange, untagged(body), NOW)
+        first = peer.sent().opt.etag
+        peer.ask(read(1, 2))
+        assert peer.sent().opt.etag == first
         peer.events()
-        peer.now += wait
-        peer.ask(read(last + 1, 2, code=Code.POST))
-        assert peer.sent().code is Code.REQUEST_ENTITY_INCOMPLETE
+        assert first is not None
+        etags.append(first)
+    assert etags[0] != etags[1]
+
+
+def test_an_etag_of_the_user_stands_and_a_body_in_one_block_has_none() -> None:
+    peer = Peer(block_size=64)
+    for response, etag in ((content(), content().opt.etag), (untagged(BODY[:64]), None)):
+        peer.ask(read(0, 2))
+        peer.layer.send_response(peer.request().exchange, response, NOW)
+        assert peer.sent().opt.etag == etag
 
 
 def test_a_message_that_is_answered_twice_or_never_asked_is_refused() -> None:

@@ -456,6 +456,27 @@ def test_requests_beyond_the_bound_are_dropped_until_one_is_answered() -> None:
     assert request_event(exchanges).message.opt.uri_path == ("again",)
 
 
+def test_answers_that_the_peer_does_not_acknowledge_count_against_the_bound() -> None:
+    exchanges = layer()
+    for mid in range(limits.COAP_PENDING_REQUESTS_MAX):
+        exchanges.receive_datagram(from_peer(get(), Type.CON, mid), NOW)
+    exchanges.handle_timer(NOW + RFC7252.processing_delay)  # too late to answer in the acknowledgement
+    for asked in events(exchanges):
+        assert isinstance(asked, RequestReceived)
+        exchanges.send_response(asked.exchange, changed(), NOW + 2)
+    separate = decode(exchanges.datagrams_to_send()[-1])  # the others wait behind it (NSTART)
+    last = limits.COAP_PENDING_REQUESTS_MAX
+    exchanges.receive_datagram(from_peer(get("last"), Type.CON, last), NOW + 2)
+    assert request_event(exchanges).message.opt.uri_path == ("last",)
+    dropped = from_peer(get("again"), Type.CON, last + 1)
+    exchanges.receive_datagram(dropped, NOW + 2)
+    assert events(exchanges) == []
+    exchanges.receive_datagram(empty_message(Type.ACK, separate.mid), NOW + 3)
+    events(exchanges)
+    exchanges.receive_datagram(dropped, NOW + 4)
+    assert request_event(exchanges).message.opt.uri_path == ("again",)
+
+
 def test_an_exchange_is_answered_once_and_with_a_response() -> None:
     exchanges = layer()
     exchanges.receive_datagram(from_peer(get("a"), Type.CON, 7), NOW)

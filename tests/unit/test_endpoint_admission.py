@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from ftc_core.endpoint.admission import Admission, Place, Shed, network_of
-from ftc_core.limits import HELLO_STALE_S
+from ftc_core.limits import HELLO_MAX_BYTES, HELLO_STALE_S
 
 CA_ONE, CA_TWO = b"1" * 32, b"2" * 32
 PATIENCE_S = 8.0
@@ -175,6 +175,19 @@ def test_fragments_are_kept_for_those_who_wait_and_bounded(door: Door) -> None:
 
     assert hello is not None
     assert hello.followers == [b"\0", b"\1", b"\2", b"\3"]
+
+
+def test_what_is_kept_of_one_who_waits_is_bounded_in_bytes(door: Door) -> None:
+    half = bytes(HELLO_MAX_BYTES // 2)
+    door.admission.enqueue(1, "a", half, door.now, door.now)
+    door.admission.follow(1, half + b"\0")
+    door.admission.follow(1, half)
+    door.admission.follow(1, b"\0")
+
+    hello = door.admission.next_hello(door.now)
+
+    assert hello is not None
+    assert hello.followers == [half]
 
 
 def test_device_that_falls_silent_is_forgotten_with_its_place(door: Door) -> None:
