@@ -48,7 +48,7 @@ class DeviceConnection:
         new_coap: CoapFactory,
         new_session: SessionFactory,
     ) -> DeviceConnection:
-        """Resolve `host`, connect a socket, begin the handshake. Raises OSError if there is no such host, or no way."""
+        """Resolve `host`, connect a socket, begin the handshake. Raises OSError if there is no way to it."""
         loop = asyncio.get_running_loop()
         family, kind, protocol, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM))[0]
         sock = socket.socket(family, kind, protocol)

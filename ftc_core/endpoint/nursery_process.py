@@ -40,6 +40,7 @@ from ftc_core.endpoint.nursery import Answered, Ended, Fork, Signal
 from ftc_core.endpoint.server import new_generations
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import TICKET_GENERATIONS_AHEAD
+from ftc_core.observability.process_name import rename_process
 
 __all__ = ["main"]
 
@@ -118,6 +119,7 @@ class _Forker:
             os.close(descriptor)
         with contextlib.suppress(OSError):
             _COMM.write_text(f"ftc-{spec.name}")
+        rename_process(spec.name)
         gc.enable()
 
     def _reap(self) -> None:

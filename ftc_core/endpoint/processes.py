@@ -15,6 +15,7 @@ import structlog
 
 from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_line, failure
 from ftc_core.errors import FtcError, Reason
+from ftc_core.observability.process_name import PROCESS_NAME_VARIABLE
 
 __all__ = ["Child", "Launch", "Process", "SpawnedProcess", "spawn"]
 
@@ -151,7 +152,7 @@ async def spawn(module: str, environment: Mapping[str, str], spec: ChildSpec) ->
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         pass_fds=spec.sockets,
-        env={**os.environ, **environment},
+        env={**os.environ, **environment, PROCESS_NAME_VARIABLE: spec.name},
         start_new_session=True,  # Ctrl-C goes to the supervisor alone, which stops the others
     )
     assert process.stdin is not None  # noqa: S101 - asked for above

@@ -211,8 +211,7 @@ class Supervisor:
             started = loop.time()
             status = await child.process.wait()
             child.serves = False
-            if child.process.pid is not None:
-                self._metrics.forget_process(child.process.pid)
+            self._metrics.forget_process(child.name)
             if loop.time() - started > STABLE_AFTER_S:
                 delay = RESTART_DELAY_FIRST_S
             # One that ends in order, be it told to or because it has no more ticket keys, did not die.

@@ -24,7 +24,7 @@ class InstanceMetrics:
     """The directory of the processes' metric files, and the registry over it and over `read_own`.
 
     In memory where the system has it: the files are mapped, so that a full disk would be a SIGBUS to a
-    worker. The files of dead processes stay until `close`, for their counts are part of the sums.
+    worker. The files of a process that died stay: its successor has its name and goes on in them.
     """
 
     def __init__(self, read_own: Callable[[], Iterable[Metric]]) -> None:
@@ -40,9 +40,9 @@ class InstanceMetrics:
         """What a process must have in its environment to take part."""
         return {MULTIPROCESS_VARIABLE: self._directory}
 
-    def forget_process(self, pid: int) -> None:
-        """A process died: what it held is held no more."""
-        mark_process_dead(pid, self._directory)  # type: ignore[no-untyped-call] # has no types
+    def forget_process(self, name: str) -> None:
+        """The process of that name died: what it held is held no more."""
+        mark_process_dead(name, self._directory)  # type: ignore[no-untyped-call] # has no types
 
     def collect(self) -> Iterable[Metric]:
         """For prometheus_client, at each scrape."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from ftc_core.observability.process_name import count_under_name
 from ftc_core.observability.tallies import TalliedHistogram
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
 
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the directory of the metric files; prometheus_client reads it when imported."""
+
+count_under_name()
 
 _LATENCIES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 _COMMIT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)

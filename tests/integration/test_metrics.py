@@ -160,6 +160,32 @@ async def test_counts_of_a_dead_worker_stay_and_its_associations_go(
     assert scraped(own, after) == after
     registered.close()
 
+    again = await thing.registered(outcome, tenant.id)
+    later = {
+        "ftc_registrations_total{operation=register,outcome=OK}": 2.0,
+        "ftc_associations{server=lwm2m}": 1.0,
+    }
+    assert scraped(own, later) == later
+    again.close()
+
+
+@pytest.mark.parametrize("name", ["api", "bootstrap-0", "lwm2m", "nursery"])
+def test_processes_that_die_leave_no_more_files_than_one(own: Instance, name: str) -> None:
+    directory = metric_files(own.processes()["api"])
+    before = sorted(directory.iterdir())
+    assert before
+    for _ in range(3):
+        pid = own.processes()[name]
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda old=pid: own.processes().get(name) not in (None, old), "restarted")  # type: ignore[misc]
+    eventually(lambda: sorted(directory.iterdir()) == before, f"no more than {before}")
+
+
+def metric_files(pid: int) -> Path:
+    """The directory that this process writes its metrics to."""
+    environment = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return Path(dict(line.split("=", 1) for line in environment if line)["PROMETHEUS_MULTIPROC_DIR"])
+
 
 def test_port_in_use_is_one_line(directory: DataDirectory) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
