@@ -33,6 +33,7 @@ __all__ = [
     "Pair",
     "client_for",
     "device_verifier",
+    "fragments",
     "gate",
     "server_credential",
     "wait_until_done",
@@ -97,6 +98,19 @@ def server_verifier() -> PathVerifier:
         fixed_anchors([server_authority().der]), purpose=ExtendedKeyUsageOID.SERVER_AUTH
     )
     return lambda chain: evaluator.evaluate(chain, datetime.now(UTC))
+
+
+def fragments(hello: bytes, size: int) -> list[bytes]:
+    """A ClientHello's record cut into records with `size` bytes of its body each (RFC 6347 §4.2.3)."""
+    number, message, body = int.from_bytes(hello[5:11], "big"), hello[13:25], hello[25:]
+    cut: list[bytes] = []
+    for start in range(0, len(body), size):
+        part = body[start : start + size]
+        record_number = (number + len(cut)).to_bytes(6, "big")
+        place = start.to_bytes(3, "big") + len(part).to_bytes(3, "big")
+        length = (len(message) + len(part)).to_bytes(2, "big")
+        cut.append(hello[:5] + record_number + length + message[:6] + place + part)
+    return cut
 
 
 class Pair:

@@ -20,6 +20,7 @@ __all__ = [
     "is_client_hello",
     "is_one_record",
     "is_plaintext",
+    "is_plaintext_handshake",
     "pack_datagrams",
     "split_records",
 ]
@@ -92,6 +93,16 @@ def is_plaintext(record: bytes) -> bool:
     return record[3:5] == _EPOCH_0
 
 
+def is_plaintext_handshake(datagram: bytes) -> bool:
+    """Whether a datagram begins with the header of an epoch-0 handshake record."""
+    return (
+        len(datagram) >= HEADER_BYTES
+        and datagram[0] == _HANDSHAKE
+        and datagram[1] == _VERSION_MAJOR
+        and is_plaintext(datagram)
+    )
+
+
 def is_application_data(datagram: bytes) -> bool:
     """Whether a datagram begins with the header of an encrypted record of application data."""
     return (
@@ -110,9 +121,7 @@ def is_client_hello(datagram: bytes) -> bool:
     """
     return (
         len(datagram) >= HEADER_BYTES + _HANDSHAKE_HEADER_BYTES
-        and datagram[0] == _HANDSHAKE
-        and datagram[1] == _VERSION_MAJOR
-        and is_plaintext(datagram)
+        and is_plaintext_handshake(datagram)
         and datagram[HEADER_BYTES] == _CLIENT_HELLO
         and datagram[_FRAGMENT_OFFSET] == _OFFSET_0
     )

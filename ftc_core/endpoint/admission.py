@@ -161,6 +161,10 @@ class Admission(Generic[Key]):
         self._waiting.add(WaitingHello(key, datagram, fleet, network, heard_at, heard_at))
         return True
 
+    def waits(self, key: Key) -> bool:
+        """Whether a ClientHello of this peer waits."""
+        return self._waiting.get(key) is not None
+
     def follow(self, key: Key, datagram: bytes) -> None:
         """A later datagram of a peer that waits: the rest of a ClientHello in fragments. Bounded."""
         hello = self._waiting.get(key)

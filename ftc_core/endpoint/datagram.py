@@ -136,7 +136,7 @@ class DatagramEndpoint:
                 ):
                     if not self._doorway.hear(key, datagram, now):
                         strangers.append((key, datagram))
-                elif peer is not None:
+                elif peer is not None and not self._doorway.expects(key, datagram):
                     peer.receive_datagram(datagram.payload, now)
                     touched[key] = peer
                 else:

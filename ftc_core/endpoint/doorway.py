@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ftc_core.dtls.cookie import CookieGate, Proven, Reply
+from ftc_core.dtls.record import is_plaintext_handshake
 from ftc_core.endpoint.admission import Admission, Place, Shed, network_of
 from ftc_core.endpoint.udp import Datagram, Origin
 from ftc_core.limits import HELLO_MAX_BYTES
@@ -65,6 +66,12 @@ class Doorway:
         if not self._admission.enqueue(key, network, datagram.payload, datagram.received_at, now):
             self._counts.hellos["turned_away"] += 1
         return True
+
+    def expects(self, key: PeerKey, datagram: Datagram) -> bool:
+        """Whether something from the address of an association is for `follow`: a handshake record in
+        plaintext, while a ClientHello of that address waits to replace the association.
+        """
+        return self._admission.waits(key) and is_plaintext_handshake(datagram.payload)
 
     def follow(self, key: PeerKey, datagram: Datagram) -> None:
         """Something else came from somebody without an association: kept if its ClientHello waits."""

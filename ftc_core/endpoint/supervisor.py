@@ -92,7 +92,7 @@ class Supervisor:
                 workers=self._settings.workers,
             )
             keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
-            await self._stopping.wait()
+            await self._stopped_or_broken(keepers)
             self._overview.draining = True
             _log.info("draining", grace_s=self._settings.shutdown_grace_s)
         finally:
@@ -107,10 +107,25 @@ class Supervisor:
             self._cleanup.close()
         _log.info("stopped")
 
+    async def _stopped_or_broken(self, keepers: Sequence[asyncio.Task[None]]) -> None:
+        """Return when told to stop. Raises what a keeper did not expect.
+
+        Better no instance than one with a process that nobody restarts.
+        """
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            done, _ = await asyncio.wait({stopping, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        for task in done:
+            task.result()
+
     @property
     def _stop_s(self) -> float:
-        """What each child gets to stop: the grace, then a second to cut sessions off in order, and what it
-        may take to write its last denials."""
+        """What each child gets to stop.
+
+        The grace, a second in which it cuts sessions off in order, and what its last denials may take.
+        """
         return self._settings.shutdown_grace_s + 1 + DENIAL_GRACE_S
 
     @property

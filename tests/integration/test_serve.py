@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ftc_core.credentials.data_directory import DataDirectory
@@ -17,7 +18,11 @@ from ftc_core.device.client import BootstrapFailed
 from ftc_core.device.registration import Operation, OperationDone, OperationFailed
 from ftc_core.device.retry import Reaction
 from ftc_core.domain.device import DeviceState
+from ftc_core.endpoint.supervisor import Endpoints, Supervisor
+from ftc_core.listen import ListenAddress
 from ftc_core.lwm2m.messages import dotted
+from ftc_core.observability.instance_metrics import InstanceMetrics
+from ftc_core.settings import Settings
 from tests.certificates import Manufacturer
 from tests.instance import (
     FTC,
@@ -212,6 +217,39 @@ def test_sigterm_during_a_restart_leaves_nothing_behind(own: Instance) -> None:
     assert own.stop() == 0
 
     assert not alive(second)
+
+
+async def test_instance_whose_supervision_fails_ends_with_all_its_processes(
+    directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that we know of raises what nobody expects, so a line that does is put in."""
+
+    def forget_process(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(InstanceMetrics, "forget_process", forget_process)
+    anywhere = ListenAddress("127.0.0.1", 0)
+    settings = Settings(
+        data_dir=directory.root,
+        bootstrap_listen=(anywhere,),
+        lwm2m_listen=(anywhere,),
+        grpc_listen=anywhere,
+        metrics_listen=anywhere,
+        workers=1,
+    )
+    running = asyncio.create_task(Supervisor(settings, directory).run())
+    published = directory.root / "endpoints.json"
+    async with asyncio.timeout(20):
+        while not published.exists():  # noqa: ASYNC110 - it gives no sign
+            await asyncio.sleep(0.02)
+    processes = msgspec.json.decode(published.read_bytes(), type=Endpoints).processes
+
+    os.kill(processes["lwm2m"], signal.SIGKILL)
+
+    with pytest.raises(ZeroDivisionError):
+        await running
+    assert not any(map(alive, processes.values()))
+    assert not published.exists()
 
 
 def test_instance_serves_again_what_it_served_before(

@@ -16,6 +16,7 @@ from tests.dtls_pair import (
     SECRET,
     client_for,
     device_verifier,
+    fragments,
     gate,
     server_verifier,
     standard_server_context,
@@ -113,19 +114,6 @@ def test_the_next_client_hello_after_a_proven_one_finds_a_fresh_listener(client:
 )
 def test_what_is_no_client_hello_is_rejected(datagram: bytes) -> None:
     assert isinstance(gate().receive(datagram, ADDRESS, NOW), Rejected)
-
-
-def fragments(hello: bytes, size: int) -> list[bytes]:
-    """A ClientHello's record cut into records with `size` bytes of its body each (RFC 6347 §4.2.3)."""
-    number, message, body = int.from_bytes(hello[5:11], "big"), hello[13:25], hello[25:]
-    cut: list[bytes] = []
-    for start in range(0, len(body), size):
-        part = body[start : start + size]
-        record_number = (number + len(cut)).to_bytes(6, "big")
-        place = start.to_bytes(3, "big") + len(part).to_bytes(3, "big")
-        length = (len(message) + len(part)).to_bytes(2, "big")
-        cut.append(hello[:5] + record_number + length + message[:6] + place + part)
-    return cut
 
 
 def test_the_first_fragment_of_a_client_hello_proves_the_address_if_it_holds_the_cookie(

@@ -23,7 +23,7 @@ from ftc_core.endpoint.peer import Session
 from ftc_core.endpoint.udp import Origin, UdpSocket, bind_group
 from ftc_core.lwm2m.messages import response
 from tests.certificates import Manufacturer
-from tests.dtls_pair import device_verifier, gate, server_authority
+from tests.dtls_pair import device_verifier, fragments, gate, server_authority
 from tests.raw_peer import GET, RawPeer, uri
 
 
@@ -297,6 +297,24 @@ async def test_replaced_session_learns_that_its_association_is_gone(bench: Bench
     assert await say(peer, "hello") == b"restarted"
     assert len(bench.endpoint) == 1
     assert [session.closings for session in bench.sessions] == [1, 0]
+
+
+async def test_fragments_of_a_client_hello_reach_the_association_that_it_begins_not_the_one_it_replaces(
+    bench: Bench,
+) -> None:
+    peer = await bench.connected("peer")
+    again = peer.new_association()
+    peer.sock.send(peer.first_flight(again))
+    verify_request = await asyncio.to_thread(peer.receive)
+    assert verify_request is not None
+    again.receive_datagram(verify_request, monotonic())
+    for fragment in fragments(peer.first_flight(again), 100):
+        peer.sock.send(fragment)  # the endpoint, on this loop, finds all of them at its next turn
+
+    flight = await asyncio.to_thread(peer.receive, 0.5)  # less than what a retransmission would wait
+
+    assert flight is not None
+    assert len(flight) > 500  # ServerHello to ServerHelloDone
 
 
 async def test_answer_for_a_replaced_session_goes_to_nobody(bench: Bench) -> None:
