@@ -167,12 +167,16 @@ def test_owner_is_shown_what_the_device_said_and_how_its_bootstrap_went(device: 
     shown = owner.device(device.name)
     assert shown is not None
     instance = owner.instance
-    command = [*FTC, "device", "show", shown.name, "--endpoint", "{}:{}".format(*instance.address("grpc"))]
-    command += ["--ca", str(instance.directory.server_ca_file)]
-    command += ["--api-key-file", str(instance.directory.operator_key)]
+    options = ["--endpoint", "{}:{}".format(*instance.address("grpc")), "--account", owner.id]
+    options += ["--ca", str(instance.directory.server_ca_file)]
+    options += ["--api-key-file", str(instance.directory.operator_key)]
 
-    page = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    def show(given: str) -> str:
+        command = [*FTC, "device", "show", given, *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
 
+    page = show(shown.name)
+    assert page == show(shown.id) == show(shown.endpoint_name) == show(shown.enrollment_identity)
     facts = dict(line.rstrip().split(maxsplit=1) for line in page.partition("\n\n")[0].splitlines())
     assert facts["state"] == "REGISTERED"
     assert (facts["lwm2m_version"], facts["binding"], facts["lifetime"]) == ("1.0", "U", "86400s")
