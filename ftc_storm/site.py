@@ -24,10 +24,9 @@ from ftc_core.domain.enrollment import Enrollment
 from ftc_core.limits import BATCH_CREATE_MAX
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.block_commands import PlaceBlock
-from ftc_core.storage.commands import ClaimDevice, Claimed, CreateEnrollments
+from ftc_core.storage.commands import ClaimDevice, Claimed, CreateEnrollments, Submission
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.group_commit import GroupCommit
-from ftc_core.storage.port import Submission
 
 __all__ = ["EnrolledIdentity", "Site", "open_site", "store_url"]
 

@@ -15,8 +15,8 @@ from ftc_core.credentials.issuer import CredentialIssuer
 from ftc_core.credentials.pki import create_authority, create_server_identity
 from ftc_core.domain.event import EventKind
 from ftc_core.domain.identity import fingerprint_of
+from ftc_core.storage.commands import CreateEnrollments, CreateTrustedCertificate
 from ftc_core.storage.lmdb import open_lmdb
-from ftc_core.storage.port import CreateEnrollments, CreateTrustedCertificate
 from tests.certificates import Credential, Manufacturer
 from tests.conformance.scene import Scene
 

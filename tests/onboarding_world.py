@@ -51,8 +51,8 @@ from ftc_core.endpoint.udp import Origin
 from ftc_core.limits import COAP_BLOCK_SIZE
 from ftc_core.lwm2m.objects import SecurityInstance, SecurityMode
 from ftc_core.observability.counts import BootstrapCounts
+from ftc_core.storage.commands import Submission
 from ftc_core.storage.group_commit import GroupCommit
-from ftc_core.storage.port import Submission
 from tests.dtls_pair import SECRET
 from tests.onboarding_site import Site
 from tests.things import key_der

@@ -31,8 +31,8 @@ from ftc_core.endpoint.udp import bind_group
 from ftc_core.limits import TICKET_GENERATIONS_AHEAD
 from ftc_core.lwm2m.objects import SecurityInstance, SecurityMode
 from ftc_core.settings import Settings
+from ftc_core.storage.commands import CreateEnrollments, CreateTrustedCertificate
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
-from ftc_core.storage.port import CreateEnrollments, CreateTrustedCertificate
 from tests.certificates import Credential, Manufacturer
 from tests.conformance.scene import Scene
 from tests.raw_peer import RawPeer

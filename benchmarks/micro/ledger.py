@@ -36,9 +36,9 @@ from ftc_core.domain.export_verifier import ExportVerifier
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.domain.ledger import SALTS_BYTES, LedgerKind, append
 from ftc_core.errors import FtcError
+from ftc_core.storage.commands import Outcome, Submission
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb, records
 from ftc_core.storage.lmdb.tables import number_key
-from ftc_core.storage.port import Outcome, Submission
 
 _NOW = datetime(2026, 11, 23, tzinfo=UTC)
 _TICK_S = 0.005

@@ -34,6 +34,7 @@ from ftc_core.domain.device import Device, DeviceState, DeviceTime, name_positio
 from ftc_core.domain.enrollment import Enrollment, claim_position
 from ftc_core.errors import FtcError
 from ftc_core.limits import STORE_MAP_BYTES
+from ftc_core.storage.commands import CreateAccount, Submission
 from ftc_core.storage.lmdb import open_lmdb
 from ftc_core.storage.lmdb.counts import Counts, join_account
 from ftc_core.storage.lmdb.environment import open_environment
@@ -44,7 +45,6 @@ from ftc_core.storage.lmdb.tables import (
     pack_id,
     time_order_key,
 )
-from ftc_core.storage.port import CreateAccount, Submission
 
 __all__ = ["Figure", "run"]
 

@@ -30,7 +30,7 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
     ExpireBulkJobs,
 )
-from ftc_core.storage.port import Submission
+from ftc_core.storage.commands import Submission
 
 __all__ = ["BulkJobs", "NewBulkJob", "Upload"]
 

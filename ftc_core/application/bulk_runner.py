@@ -24,7 +24,7 @@ from ftc_core.domain.bulk import BulkKind
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import BULK_JOBS_AT_ONCE, BULK_REST_MAX, BULK_REST_PER_CHANGE_S, BULK_RETRY_S
 from ftc_core.storage.bulk_commands import AdvanceBulkJob, BulkRow, BulkWritten, EndBulkJob
-from ftc_core.storage.port import Submission
+from ftc_core.storage.commands import Submission
 
 __all__ = ["BulkRunner", "rest_s"]
 

@@ -20,7 +20,7 @@ from ftc_core.domain.certificate import (
     TrustedCertificateChanges,
 )
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     Created,
     CreateTrustedCertificate,
     DeleteTrustedCertificate,

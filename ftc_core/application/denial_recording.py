@@ -20,8 +20,9 @@ from ftc_core.domain.denial import Denial, Refusal, Sighting
 from ftc_core.domain.denial_collector import DenialCollector, Gathered
 from ftc_core.errors import FtcError
 from ftc_core.limits import DENIAL_BACKLOG_S, DENIAL_FLUSH_S, DENIALS_AT_ONCE
+from ftc_core.storage.commands import Outcome
 from ftc_core.storage.denial_commands import DenialsRecorded, RecordDenials
-from ftc_core.storage.port import Outcome, Store, View
+from ftc_core.storage.port import Store, View
 
 __all__ = ["DenialRecorder"]
 

@@ -11,8 +11,9 @@ from ftc_core.application.listing import Page, PageRequest, Source, between, rea
 from ftc_core.domain.denial import Denial, position_among_all, seen_position
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import DENIALS_SWEPT_AT_ONCE
+from ftc_core.storage.commands import Submission, Swept
 from ftc_core.storage.denial_commands import ForgetDenials
-from ftc_core.storage.port import Submission, Swept, View
+from ftc_core.storage.port import View
 
 __all__ = ["FILTERS", "ORDERS", "forget_denials", "get_denial", "list_denials"]
 

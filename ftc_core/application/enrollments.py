@@ -20,7 +20,7 @@ from ftc_core.domain.enrollment import Enrollment, claim_position
 from ftc_core.domain.identity import parse_enrollment_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import BATCH_CREATE_MAX
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     AnnounceExpiries,
     Created,
     CreateEnrollments,
@@ -28,8 +28,8 @@ from ftc_core.storage.port import (
     ExpireEnrollments,
     Submission,
     Swept,
-    View,
 )
+from ftc_core.storage.port import View
 
 __all__ = [
     "EnrollmentDeletion",

@@ -19,8 +19,9 @@ from ftc_core.errors import FtcError, Reason
 from ftc_core.files import PRIVATE, sync_directory, write_new_file
 from ftc_core.listen import is_host_name
 from ftc_core.settings import Settings
+from ftc_core.storage.commands import Outcome, Submission
 from ftc_core.storage.engines import open_store
-from ftc_core.storage.port import Outcome, Store, Submission
+from ftc_core.storage.port import Store
 
 __all__ = ["ISSUING_CA_NAME", "SERVER_CA_NAME", "initialise"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ftc_core.application.context import ApplicationContext
-from ftc_core.storage.port import RecordApiKeyUses, Submission
+from ftc_core.storage.commands import RecordApiKeyUses, Submission
 
 __all__ = ["KeyUses"]
 

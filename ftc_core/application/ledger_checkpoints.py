@@ -32,8 +32,9 @@ from ftc_core.domain.ledger_keys import KeyStatement, make_statement
 from ftc_core.domain.merkle import TILE_LEAVES
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import LEDGER_READ_AT_ONCE
+from ftc_core.storage.commands import Command, Submission
 from ftc_core.storage.ledger_commands import AddCheckpoint, AddLedgerKey
-from ftc_core.storage.port import Command, Store, Submission
+from ftc_core.storage.port import Store
 
 __all__ = ["make_checkpoint", "rotate_key"]
 

@@ -17,7 +17,7 @@ from ftc_core.errors import FtcError
 from ftc_core.lwm2m.registration import DeviceIdentity
 from ftc_core.lwm2m.request import Register, Update
 from ftc_core.observability.counts import RegistrationCounts
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     DeregisterDevice,
     ExpireRegistrations,
     Outcome,

@@ -28,7 +28,7 @@ from ftc_core.limits import (
     TRANSFERS_MAX,
     TRANSFERS_SWEPT_AT_ONCE,
 )
-from ftc_core.storage.port import Submission, Swept
+from ftc_core.storage.commands import Submission, Swept
 from ftc_core.storage.transfer_commands import (
     AcceptTransfer,
     CancelTransfer,

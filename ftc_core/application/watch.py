@@ -26,7 +26,11 @@ from ftc_core.limits import (
     WATCH_PROGRESS_MIN_S,
     WATCH_SCAN,
 )
-from ftc_core.storage.port import CompactEvents, Submission, Swept
+from ftc_core.storage.commands import (
+    CompactEvents,
+    Submission,
+    Swept,
+)
 
 __all__ = ["WatchOptions", "compact_events", "current_revision", "watch"]
 

@@ -16,7 +16,7 @@ from ftc_core.limits import IDLE_TIMEOUT_S, REGISTRATION_IDLE_MAX_S
 from ftc_core.lwm2m.effects import Respond
 from ftc_core.lwm2m.registration import Deregister, DeviceIdentity, Register, RegistrationSession, Update
 from ftc_core.observability.counts import RegistrationCounts
-from ftc_core.storage.port import Created, Outcome
+from ftc_core.storage.commands import Created, Outcome
 
 __all__ = ["RegistrationDriver"]
 

@@ -13,8 +13,8 @@ from time import monotonic
 
 from ftc_core.errors import FtcError
 from ftc_core.limits import TURN_BUDGET_S
+from ftc_core.storage.commands import Outcome, Submission
 from ftc_core.storage.group_commit import Callback, GroupCommit, Settled, deliver_here
-from ftc_core.storage.port import Outcome, Submission
 
 __all__ = ["AsyncCommit"]
 

@@ -26,74 +26,12 @@ from ftc_core.domain.event import Event
 from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.errors import FtcError
 from ftc_core.storage.block_view import BlockView
-from ftc_core.storage.commands import (
-    AnnounceExpiries,
-    ClaimDevice,
-    Claimed,
-    Command,
-    CompactEvents,
-    CreateAccount,
-    CreateApiKey,
-    Created,
-    CreateEnrollments,
-    CreateTrustedCertificate,
-    DeleteAccount,
-    DeleteApiKey,
-    DeleteEnrollment,
-    DeleteTrustedCertificate,
-    DeregisterDevice,
-    Done,
-    ExpireEnrollments,
-    ExpireRegistrations,
-    IdempotencyKey,
-    MarkBootstrapped,
-    Outcome,
-    RecordApiKeyUses,
-    RecordFailedBootstrap,
-    RegisterDevice,
-    Submission,
-    Swept,
-    UpdateAccount,
-    UpdateRegistration,
-    UpdateTrustedCertificate,
-)
+from ftc_core.storage.commands import Outcome, Submission
 from ftc_core.storage.denial_view import DenialView
 from ftc_core.storage.ledger_view import LedgerView
 from ftc_core.storage.transfer_view import TransferView
 
-__all__ = [
-    "AnnounceExpiries",
-    "ClaimDevice",
-    "Claimed",
-    "Command",
-    "CompactEvents",
-    "CreateAccount",
-    "CreateApiKey",
-    "CreateEnrollments",
-    "CreateTrustedCertificate",
-    "Created",
-    "DeleteAccount",
-    "DeleteApiKey",
-    "DeleteEnrollment",
-    "DeleteTrustedCertificate",
-    "DeregisterDevice",
-    "Done",
-    "ExpireEnrollments",
-    "ExpireRegistrations",
-    "IdempotencyKey",
-    "MarkBootstrapped",
-    "Outcome",
-    "RecordApiKeyUses",
-    "RecordFailedBootstrap",
-    "RegisterDevice",
-    "Store",
-    "Submission",
-    "Swept",
-    "UpdateAccount",
-    "UpdateRegistration",
-    "UpdateTrustedCertificate",
-    "View",
-]
+__all__ = ["Store", "View"]
 
 
 class View(TransferView, BlockView, DenialView, LedgerView, Protocol):

@@ -13,7 +13,7 @@ from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     ClaimDevice,
     Claimed,
     Command,
@@ -26,9 +26,9 @@ from ftc_core.storage.port import (
     IdempotencyKey,
     Outcome,
     RegisterDevice,
-    Store,
     Submission,
 )
+from ftc_core.storage.port import Store
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 """With microseconds, which no engine may lose."""

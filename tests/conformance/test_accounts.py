@@ -7,7 +7,7 @@ import pytest
 
 from ftc_core.domain.account import AccountChanges, AccountStatus, ApiKey
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     CreateAccount,
     CreateApiKey,
     Created,

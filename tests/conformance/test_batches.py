@@ -10,8 +10,7 @@ import pytest
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import REQUEST_ID_SWEEP, REQUEST_ID_TTL_S
-from ftc_core.storage.engines import open_store
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     Command,
     CreateAccount,
     CreateApiKey,
@@ -21,9 +20,10 @@ from ftc_core.storage.port import (
     IdempotencyKey,
     MarkBootstrapped,
     Outcome,
-    Store,
     Submission,
 )
+from ftc_core.storage.engines import open_store
+from ftc_core.storage.port import Store
 from tests.conformance.scene import NOW, Scene, fingerprint, reasons
 
 TTL = timedelta(seconds=REQUEST_ID_TTL_S)

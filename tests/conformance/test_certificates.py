@@ -15,7 +15,7 @@ from ftc_core.domain.certificate import (
 )
 from ftc_core.errors import Reason
 from ftc_core.limits import TRUST_CANDIDATES_MAX
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     Created,
     CreateTrustedCertificate,
     DeleteTrustedCertificate,

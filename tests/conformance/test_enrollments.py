@@ -7,8 +7,7 @@ import pytest
 
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import Reason
-from ftc_core.storage.engines import open_store
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     AnnounceExpiries,
     Created,
     CreateEnrollments,
@@ -17,6 +16,7 @@ from ftc_core.storage.port import (
     ExpireEnrollments,
     Swept,
 )
+from ftc_core.storage.engines import open_store
 from tests.conformance.scene import HOUR, NOW, Scene, fingerprint
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from ftc_core.storage.port import CompactEvents, Store, Swept
+from ftc_core.storage.commands import CompactEvents, Swept
+from ftc_core.storage.port import Store
 from tests.conformance.scene import HOUR, NOW, Scene
 
 LONG_AGO = NOW - timedelta(days=365)

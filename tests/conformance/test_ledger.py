@@ -8,8 +8,8 @@ from ftc_core.domain.checkpoint import Checkpoint, LedgerTile, SignedCheckpoint,
 from ftc_core.domain.ledger import SALTS_BYTES, LedgerEntry, first_broken
 from ftc_core.domain.ledger_keys import make_statement
 from ftc_core.errors import Reason
+from ftc_core.storage.commands import Done
 from ftc_core.storage.ledger_commands import AddCheckpoint, AddLedgerKey
-from ftc_core.storage.port import Done
 from tests.conformance.scene import NOW, Scene, fingerprint
 from tests.conformance.test_transfers import accepted, offered
 from tests.ledgers import checkpoint_of, keys, signing_key

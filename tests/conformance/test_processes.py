@@ -14,8 +14,9 @@ import pytest
 
 from ftc_core.domain.ledger import first_broken
 from ftc_core.errors import CATALOGUE, FtcError, Reason
+from ftc_core.storage.commands import CreateEnrollments
 from ftc_core.storage.engines import open_store
-from ftc_core.storage.port import CreateEnrollments, Store
+from ftc_core.storage.port import Store
 from tests.conformance.scene import NOW, Scene, fingerprint
 
 QUOTA_TEXT = CATALOGUE[Reason.QUOTA_REACHED].text

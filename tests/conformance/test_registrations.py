@@ -11,7 +11,7 @@ import pytest
 from ftc_core.domain.device import Device, DeviceState
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import Reason
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     Command,
     Created,
     DeregisterDevice,

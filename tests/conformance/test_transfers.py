@@ -17,7 +17,7 @@ from ftc_core.domain.last_bootstrap import LastBootstrap
 from ftc_core.domain.ledger import LedgerKind, first_broken
 from ftc_core.domain.transfer import DeviceTransfer, OfferedDevice, TransferState
 from ftc_core.errors import Reason
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     Claimed,
     Command,
     CreateEnrollments,

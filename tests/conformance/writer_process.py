@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 import sys
 
+from ftc_core.storage.commands import (
+    ClaimDevice,
+    Claimed,
+    Submission,
+)
 from ftc_core.storage.engines import open_store
-from ftc_core.storage.port import ClaimDevice, Claimed, Submission
 from tests.conformance.scene import NOW, claim_request
 
 

@@ -12,7 +12,7 @@ from ftc_core.domain.claim import ClaimRequest
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.domain.last_bootstrap import BootstrapStep, LastBootstrap
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     ClaimDevice,
     Claimed,
     DeregisterDevice,

@@ -22,8 +22,8 @@ from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_line
 from ftc_core.listen import ListenAddress
 from ftc_core.settings import Settings
+from ftc_core.storage.commands import Outcome, Submission
 from ftc_core.storage.engines import open_store
-from ftc_core.storage.port import Outcome, Submission
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import GetAccountRequest
 from ftc_grpc._gen.ftc.v1.device_enrollment_pb2 import DeviceEnrollment
 from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import CreateDeviceEnrollmentRequest

@@ -18,7 +18,7 @@ from ftc_core.application.context import Committer, utc_now
 from ftc_core.domain.account import Role
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.bulk_commands import AdvanceBulkJob
-from ftc_core.storage.port import Outcome, Submission
+from ftc_core.storage.commands import Outcome, Submission
 from ftc_grpc._gen.ftc.v1 import bulk_pb2
 from ftc_grpc._gen.ftc.v1.account_pb2 import ApiKey
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import (

@@ -17,7 +17,7 @@ from ftc_core.application.context import ApplicationContext, utc_now
 from ftc_core.credentials.pki import create_authority
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import RPC_MESSAGE_MAX_BYTES
-from ftc_core.storage.port import Outcome, Submission
+from ftc_core.storage.commands import Outcome, Submission
 from ftc_grpc._gen.ftc.v1.account_pb2 import Account
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import CreateAccountRequest, GetAccountRequest
 from ftc_grpc._gen.ftc.v1.account_service_pb2_grpc import AccountServiceStub

@@ -23,7 +23,7 @@ from ftc_core.domain.account import Account, Role
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import WATCH_BUFFER_MAX
-from ftc_core.storage.port import CreateEnrollments
+from ftc_core.storage.commands import CreateEnrollments
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import DeleteAccountRequest
 from ftc_grpc._gen.ftc.v1.device_enrollment_pb2 import DeviceEnrollment
 from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (

@@ -29,9 +29,9 @@ from ftc_core.lwm2m.request import Register
 from ftc_core.lwm2m.sequence import BootstrapGrant
 from ftc_core.observability.logging import configure_logging
 from ftc_core.storage.async_commit import AsyncCommit
+from ftc_core.storage.commands import Outcome
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.group_commit import GroupCommit
-from ftc_core.storage.port import Outcome
 
 __all__ = ["Order", "Report"]
 

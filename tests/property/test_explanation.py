@@ -29,18 +29,18 @@ from ftc_core.dtls.trust import PathRefused, TrustEvaluator, VerifiedPath
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.async_commit import AsyncCommit
 from ftc_core.storage.block_commands import PlaceBlock
-from ftc_core.storage.group_commit import GroupCommit
-from ftc_core.storage.lmdb import open_lmdb
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     ClaimDevice,
     Claimed,
     Command,
     CreateAccount,
     CreateEnrollments,
     CreateTrustedCertificate,
-    Store,
     Submission,
 )
+from ftc_core.storage.group_commit import GroupCommit
+from ftc_core.storage.lmdb import open_lmdb
+from ftc_core.storage.port import Store
 from tests.certificates import Credential, Manufacturer, now
 
 NOW = now()

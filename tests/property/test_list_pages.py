@@ -18,8 +18,8 @@ from ftc_core.application.context import ApplicationContext
 from ftc_core.application.listing import Page, PageRequest
 from ftc_core.domain.device import Device
 from ftc_core.domain.enrollment import Enrollment
+from ftc_core.storage.commands import Outcome, Submission
 from ftc_core.storage.lmdb import open_lmdb
-from ftc_core.storage.port import Outcome, Submission
 from tests.conformance.scene import NOW, Scene, fingerprint
 
 Write = tuple[Literal["enroll", "claim", "register", "release"], int]

@@ -18,8 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from ftc_core.domain.device import DeviceState
 from ftc_core.domain.ledger import LedgerKind, first_broken
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.lmdb import open_lmdb
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     ClaimDevice,
     Command,
     CreateEnrollments,
@@ -32,6 +31,7 @@ from ftc_core.storage.port import (
     Submission,
     Swept,
 )
+from ftc_core.storage.lmdb import open_lmdb
 from tests.conformance.scene import NOW, Scene, claim_request, fingerprint
 
 DEVICES = range(4)

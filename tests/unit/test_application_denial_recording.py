@@ -23,9 +23,9 @@ from ftc_core.domain.denial_collector import DenialCollector
 from ftc_core.domain.identity import fingerprint_of
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import DENIAL_BACKLOG_S, DENIAL_FLUSH_S, DENIALS_AT_ONCE
+from ftc_core.storage.commands import CreateTrustedCertificate, Submission
 from ftc_core.storage.denial_commands import RecordDenials
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
-from ftc_core.storage.port import CreateTrustedCertificate, Submission
 from tests.certificates import Credential, Manufacturer
 from tests.conformance.scene import Scene
 from tests.odd_certificates import PRINTABLE, UTF8, name, odd_device

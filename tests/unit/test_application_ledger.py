@@ -24,10 +24,11 @@ from ftc_core.domain.ledger import LedgerEntry, LedgerKind, append
 from ftc_core.domain.ledger_disclosure import EntryContent, ShownEntry, opened
 from ftc_core.domain.ledger_verification import LedgerFault
 from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.commands import Outcome, Submission
 from ftc_core.storage.lmdb import open_lmdb, records
 from ftc_core.storage.lmdb.store import LmdbStore
 from ftc_core.storage.lmdb.tables import number_key
-from ftc_core.storage.port import Outcome, Store, Submission
+from ftc_core.storage.port import Store
 from tests.conformance.scene import NOW, Scene, fingerprint
 from tests.conformance.test_transfers import accepted, offered
 from tests.ledgers import verify

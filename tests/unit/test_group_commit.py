@@ -18,9 +18,15 @@ from ftc_core.domain.enrollment import Enrollment
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import COMMIT_QUEUE_RETRY_S
 from ftc_core.storage.async_commit import AsyncCommit
+from ftc_core.storage.commands import (
+    CreateAccount,
+    Created,
+    CreateEnrollments,
+    Outcome,
+    Submission,
+)
 from ftc_core.storage.group_commit import GroupCommit, Settled
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
-from ftc_core.storage.port import CreateAccount, Created, CreateEnrollments, Outcome, Submission
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

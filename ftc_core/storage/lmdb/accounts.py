@@ -6,6 +6,13 @@ import msgspec
 
 from ftc_core.domain.account import Account
 from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.commands import (
+    CreateAccount,
+    Created,
+    DeleteAccount,
+    Done,
+    UpdateAccount,
+)
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.api_keys import remove_api_key
 from ftc_core.storage.lmdb.block_reads import party_key
@@ -14,7 +21,6 @@ from ftc_core.storage.lmdb.denials import remove_denials_of
 from ftc_core.storage.lmdb.preconditions import check_revision
 from ftc_core.storage.lmdb.tables import pack_id
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import CreateAccount, Created, DeleteAccount, Done, UpdateAccount
 
 __all__ = ["create_account", "delete_account", "update_account"]
 

@@ -6,11 +6,17 @@ import msgspec
 
 from ftc_core.domain.account import ApiKey
 from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.commands import (
+    CreateApiKey,
+    Created,
+    DeleteApiKey,
+    Done,
+    RecordApiKeyUses,
+)
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.preconditions import check_revision
 from ftc_core.storage.lmdb.tables import pack_id
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import CreateApiKey, Created, DeleteApiKey, Done, RecordApiKeyUses
 
 __all__ = ["create_api_key", "delete_api_key", "record_api_key_uses", "remove_api_key"]
 

@@ -8,6 +8,13 @@ import msgspec
 
 from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificate
 from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.commands import (
+    Created,
+    CreateTrustedCertificate,
+    DeleteTrustedCertificate,
+    Done,
+    UpdateTrustedCertificate,
+)
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.preconditions import check_revision
 from ftc_core.storage.lmdb.tables import (
@@ -18,13 +25,6 @@ from ftc_core.storage.lmdb.tables import (
     pack_id,
 )
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import (
-    Created,
-    CreateTrustedCertificate,
-    DeleteTrustedCertificate,
-    Done,
-    UpdateTrustedCertificate,
-)
 
 __all__ = ["create_trusted_certificate", "delete_trusted_certificate", "update_trusted_certificate"]
 

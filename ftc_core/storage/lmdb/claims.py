@@ -10,6 +10,13 @@ from ftc_core.domain.claim import ClaimFacts, Granted, decide
 from ftc_core.domain.device import Device, DeviceState
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.commands import (
+    ClaimDevice,
+    Claimed,
+    Done,
+    MarkBootstrapped,
+    RecordFailedBootstrap,
+)
 from ftc_core.storage.lmdb.devices import (
     add_device,
     change_device,
@@ -19,7 +26,6 @@ from ftc_core.storage.lmdb.devices import (
 )
 from ftc_core.storage.lmdb.enrollments import claim_enrollment
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import ClaimDevice, Claimed, Done, MarkBootstrapped, RecordFailedBootstrap
 
 __all__ = ["claim_device", "mark_bootstrapped", "record_failed_bootstrap"]
 

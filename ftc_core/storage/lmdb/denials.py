@@ -11,13 +11,13 @@ from ftc_core.domain.certificate import CertificateService
 from ftc_core.domain.denial import Denial, Sighting, cause_key, is_news, seen_again
 from ftc_core.domain.event import EventKind
 from ftc_core.limits import DENIAL_ACCOUNTS_MAX
+from ftc_core.storage.commands import Swept
 from ftc_core.storage.denial_commands import DenialsRecorded, ForgetDenials, RecordDenials
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.block_reads import party_key
 from ftc_core.storage.lmdb.faults import corrupt
 from ftc_core.storage.lmdb.tables import NUMBER_BYTES, pack_id, time_key
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import Swept
 
 __all__ = ["forget_denials", "record_denials", "remove_denials_of"]
 

@@ -10,13 +10,7 @@ import msgspec
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event, EventKind
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.devices import release_device
-from ftc_core.storage.lmdb.faults import corrupt
-from ftc_core.storage.lmdb.preconditions import check_revision
-from ftc_core.storage.lmdb.tables import NUMBER_BYTES, fingerprint_key, pack_id, time_key, time_order_key
-from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     AnnounceExpiries,
     Created,
     CreateEnrollments,
@@ -25,6 +19,12 @@ from ftc_core.storage.port import (
     ExpireEnrollments,
     Swept,
 )
+from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.devices import release_device
+from ftc_core.storage.lmdb.faults import corrupt
+from ftc_core.storage.lmdb.preconditions import check_revision
+from ftc_core.storage.lmdb.tables import NUMBER_BYTES, fingerprint_key, pack_id, time_key, time_order_key
+from ftc_core.storage.lmdb.writer import Writer
 
 __all__ = [
     "announce_expiries",

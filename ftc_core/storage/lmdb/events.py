@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ftc_core.storage.commands import CompactEvents, Swept
 from ftc_core.storage.lmdb.tables import number_key
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import CompactEvents, Swept
 
 __all__ = ["compact_events"]
 

@@ -9,10 +9,10 @@ import msgspec
 
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import REQUEST_ID_SWEEP, REQUEST_ID_TTL_S
+from ftc_core.storage.commands import IdempotencyKey, Outcome
 from ftc_core.storage.lmdb.records import Codec
 from ftc_core.storage.lmdb.tables import NUMBER_BYTES, time_key
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import IdempotencyKey, Outcome
 
 __all__ = ["recall", "remember"]
 

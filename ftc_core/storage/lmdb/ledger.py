@@ -11,11 +11,11 @@ from ftc_core.domain.device import Device
 from ftc_core.domain.ledger import SALTS_BYTES, LedgerKind
 from ftc_core.domain.ledger_keys import what_is_wrong
 from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.commands import Done
 from ftc_core.storage.ledger_commands import AddCheckpoint, AddLedgerKey
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.tables import number_key, pack_id
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import Done
 
 __all__ = ["add_checkpoint", "add_ledger_key", "append_entry"]
 

@@ -9,13 +9,7 @@ import msgspec
 from ftc_core.domain.device import Device, DeviceState
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.blocks import check_not_blocked
-from ftc_core.storage.lmdb.devices import change_device, emit_device
-from ftc_core.storage.lmdb.faults import corrupt
-from ftc_core.storage.lmdb.tables import NUMBER_BYTES, time_key
-from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     Created,
     DeregisterDevice,
     Done,
@@ -24,6 +18,12 @@ from ftc_core.storage.port import (
     Swept,
     UpdateRegistration,
 )
+from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.blocks import check_not_blocked
+from ftc_core.storage.lmdb.devices import change_device, emit_device
+from ftc_core.storage.lmdb.faults import corrupt
+from ftc_core.storage.lmdb.tables import NUMBER_BYTES, time_key
+from ftc_core.storage.lmdb.writer import Writer
 
 __all__ = ["deregister_device", "expire_registrations", "register_device", "update_registration"]
 

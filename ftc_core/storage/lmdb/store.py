@@ -22,29 +22,7 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
     ExpireBulkJobs,
 )
-from ftc_core.storage.denial_commands import ForgetDenials, RecordDenials
-from ftc_core.storage.ledger_commands import AddCheckpoint, AddLedgerKey
-from ftc_core.storage.lmdb import (
-    accounts,
-    api_keys,
-    blocks,
-    bulk,
-    certificates,
-    claims,
-    denials,
-    enrollments,
-    events,
-    idempotency,
-    ledger,
-    registrations,
-    transfers,
-)
-from ftc_core.storage.lmdb.environment import open_environment
-from ftc_core.storage.lmdb.faults import translate
-from ftc_core.storage.lmdb.tables import Tables
-from ftc_core.storage.lmdb.view import LmdbView
-from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import (
+from ftc_core.storage.commands import (
     AnnounceExpiries,
     ClaimDevice,
     Command,
@@ -71,6 +49,28 @@ from ftc_core.storage.port import (
     UpdateRegistration,
     UpdateTrustedCertificate,
 )
+from ftc_core.storage.denial_commands import ForgetDenials, RecordDenials
+from ftc_core.storage.ledger_commands import AddCheckpoint, AddLedgerKey
+from ftc_core.storage.lmdb import (
+    accounts,
+    api_keys,
+    blocks,
+    bulk,
+    certificates,
+    claims,
+    denials,
+    enrollments,
+    events,
+    idempotency,
+    ledger,
+    registrations,
+    transfers,
+)
+from ftc_core.storage.lmdb.environment import open_environment
+from ftc_core.storage.lmdb.faults import translate
+from ftc_core.storage.lmdb.tables import Tables
+from ftc_core.storage.lmdb.view import LmdbView
+from ftc_core.storage.lmdb.writer import Writer
 from ftc_core.storage.transfer_commands import (
     AcceptTransfer,
     CancelTransfer,

@@ -23,6 +23,7 @@ from ftc_core.domain.transfer import (
     transferred,
 )
 from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.commands import Swept
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.blocks import check_not_blocked
 from ftc_core.storage.lmdb.devices import emit_device, transfer_device
@@ -32,7 +33,6 @@ from ftc_core.storage.lmdb.preconditions import check_revision
 from ftc_core.storage.lmdb.tables import NUMBER_BYTES, endpoint_key, pack_id, time_key
 from ftc_core.storage.lmdb.transfer_reads import OFFERED, RECEIVED
 from ftc_core.storage.lmdb.writer import Writer
-from ftc_core.storage.port import Swept
 from ftc_core.storage.transfer_commands import (
     AcceptTransfer,
     CancelTransfer,
