@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
-import pytest
-
-from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.errors import Reason
-from tests.instance import running_instance
-from tests.integration.test_docs_operators import run
+from tests.printed_commands import needs_jq, page, run_story, shell_blocks
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "ownership.md").read_text()
-BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PAGE = page("ownership")
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="the page's commands need jq")
+@needs_jq
 def test_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
-    setup, serve, *story = BLOCKS
-    assert serve == "ftc serve\n", "this one is started below, on free ports"
-
-    run([setup], tmp_path)
-    with running_instance(DataDirectory.open(tmp_path / "ftc-data")) as instance:
-        ports = {name: instance.address(name)[1] for name in ("grpc", "bootstrap")}
-        output = run(
-            [
-                block.replace("localhost:50051", f"localhost:{ports['grpc']}").replace(
-                    "localhost:5784", f"localhost:{ports['bootstrap']}"
-                )
-                for block in story
-            ],
-            tmp_path,
-        )
+    output = run_story(shell_blocks(PAGE), tmp_path)
 
     runs = re.split(r"^device (device-\d+), enrollment ID \S+$", output, flags=re.MULTILINE)
     by_device: dict[str, list[str]] = {}
