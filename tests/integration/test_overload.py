@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 import threading
 import time
@@ -15,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers.governor import governed
 from ftc_core.device.client import Succeeded
 from tests.certificates import Manufacturer
 from tests.instance import Instance, make_data_directory, running_instance
 from tests.raw_peer import RawPeer
 from tests.things import Thing, enrolled_thing
 
-WORKER_SHARE, WORKER_CYCLE_S = 0.1, 0.02
+WORKER_SHARE = 0.1
+"""Of a core, in CPU time, so that the worker is overloaded by what a test can make, on any machine."""
 CROWD_PER_S = 600
 FLEET, FLEET_PER_S = 40, 8
 PATIENCE_S = 8.0
@@ -42,22 +42,6 @@ def in_background(run: threading.Thread, left: threading.Event) -> Iterator[None
     finally:
         left.set()
         run.join()
-
-
-@contextmanager
-def slowed(pid: int) -> Iterator[None]:
-    """The process has a tenth of a CPU, so that it is overloaded by what a test can make, on any machine."""
-    left = threading.Event()
-
-    def stop_and_go() -> None:
-        while not left.is_set():
-            os.kill(pid, signal.SIGSTOP)
-            time.sleep(WORKER_CYCLE_S * (1 - WORKER_SHARE))
-            os.kill(pid, signal.SIGCONT)
-            time.sleep(WORKER_CYCLE_S * WORKER_SHARE)
-
-    with in_background(threading.Thread(target=stop_and_go), left):
-        yield
 
 
 @dataclass
@@ -130,7 +114,8 @@ async def test_small_fleet_is_onboarded_beside_a_crowd_that_the_worker_cannot_se
             assert isinstance(await thing.bootstrap(), Succeeded)
         latencies.append(time.monotonic() - began)
 
-    with slowed(own.processes()["bootstrap-0"]), crowd(own, Thing.of(own, manufacturer)) as others:
+    worker = own.processes()["bootstrap-0"]
+    with governed(worker, WORKER_SHARE), crowd(own, Thing.of(own, manufacturer)) as others:
         await asyncio.sleep(1)
         await asyncio.gather(*(power_on(number, thing) for number, thing in enumerate(things)))
 
