@@ -271,11 +271,21 @@ def _check(new: NewTransfer, now: datetime) -> None:
     if len(new.device_ids) > TRANSFER_DEVICES_MAX:
         message = f"devices has {len(new.device_ids)} names; at most {TRANSFER_DEVICES_MAX} are allowed"
         raise FtcError(Reason.FIELD_INVALID, message, field="devices")
+    _check_named_once(new.device_ids)
     check_description(new.note, field="device_transfer.note")
     field = "device_transfer.expires_at"
     check_in_future(new.expires_at, now, field=field)
     if new.expires_at is not None and new.expires_at > now + timedelta(seconds=TRANSFER_TTL_MAX_S):
         raise FtcError(Reason.FIELD_INVALID, f"{field} is more than a year away", field=field)
+
+
+def _check_named_once(device_ids: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for index, device_id in enumerate(device_ids):
+        if device_id in seen:
+            field = f"devices[{index}]"
+            raise FtcError(Reason.FIELD_INVALID, f"{field} is named before", field=field)
+        seen.add(device_id)
 
 
 async def _unoffered(

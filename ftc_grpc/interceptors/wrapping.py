@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
+
+from ftc_core.errors import FtcError, Reason
 
 __all__ = ["Behaviour", "Context", "Handler", "Interceptor", "refused", "wrapped"]
 
@@ -45,8 +48,11 @@ class Interceptor:
 
 
 def wrapped(method: str, handler: Handler, interceptors: Sequence[Interceptor]) -> Handler:
-    """`handler` with what `interceptors` put around it, the first outermost."""
-    return _with_behaviour(handler, _surrounded(method, _behaviour(handler), interceptors))
+    """`handler` with what `interceptors` put around it, the first outermost.
+
+    A request that is no message of the method's type counts as if the method had raised REQUEST_MALFORMED.
+    """
+    return _with_behaviour(handler, _surrounded(method, _parsed(handler, _behaviour(handler)), interceptors))
 
 
 def refused(method: str, error: Exception, interceptors: Sequence[Interceptor]) -> Handler:
@@ -94,6 +100,42 @@ def _behaviour(handler: Handler) -> Behaviour:
     return write_all
 
 
+class _Unreadable:
+    """Stands for bytes that are no request; gRPC itself would tell the caller of a Python exception."""
+
+
+def _deserializer(handler: Handler) -> Callable[[bytes], Any] | None:
+    deserialize: Callable[[bytes], Any] | None = handler.request_deserializer
+    if deserialize is None:
+        return None
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _Unreadable()
+
+    return read
+
+
+def _parsed(handler: Handler, behaviour: Behaviour) -> Behaviour:
+    """`behaviour`, which sees requests alone."""
+
+    async def one(request: Any, context: Context) -> Any:
+        return await behaviour(_readable(request), context)
+
+    async def each(requests: AsyncIterator[Any], context: Context) -> Any:
+        return await behaviour((_readable(request) async for request in requests), context)
+
+    return each if handler.request_streaming else one
+
+
+def _readable(request: Any) -> Any:
+    if isinstance(request, _Unreadable):
+        raise FtcError(Reason.REQUEST_MALFORMED, "request is not a message of the method's type")
+    return request
+
+
 async def _write(context: Context, response: Any) -> None:
     try:
         await context.write(response)
@@ -116,4 +158,4 @@ def _with_behaviour(handler: Handler, behaviour: Behaviour) -> Handler:
             if handler.request_streaming
             else grpc.unary_unary_rpc_method_handler
         )
-    return kind(behaviour, handler.request_deserializer, handler.response_serializer)
+    return kind(behaviour, _deserializer(handler), handler.response_serializer)

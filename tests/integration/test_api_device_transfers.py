@@ -419,7 +419,7 @@ def test_bad_offers_are_refused_with_the_field(
         (plain, [], "", Reason.FIELD_REQUIRED, "devices"),
         (plain, [device], "state = REGISTERED", Reason.FIELD_INVALID, "devices"),
         (plain, [device] * 1_001, "", Reason.FIELD_INVALID, "devices"),
-        (plain, [device] * 2, "", Reason.TRANSFER_DEVICE_OFFERED, ""),
+        (plain, [device] * 2, "", Reason.FIELD_INVALID, "devices[1]"),
         (plain, ["device-1"], "", Reason.RESOURCE_NAME_INVALID, "devices[0]"),
         (plain, [device, theirs], "", Reason.RESOURCE_NOT_FOUND, ""),
         (plain, [ghost], "", Reason.RESOURCE_NOT_FOUND, ""),

@@ -21,7 +21,7 @@ from ftc_core.storage.commands import Outcome, Submission
 from ftc_grpc._gen.ftc.v1.account_pb2 import Account
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import CreateAccountRequest, GetAccountRequest
 from ftc_grpc._gen.ftc.v1.account_service_pb2_grpc import AccountServiceStub
-from ftc_grpc.client import ApiClient
+from ftc_grpc.client import ApiClient, error_of
 from ftc_grpc.server import SERVICES, ApiServer
 from tests.api import TestApi, running_api
 
@@ -151,14 +151,39 @@ def test_metadata_above_the_limit_is_refused_and_the_next_call_is_served(
     assert stub.GetAccount(GetAccountRequest(), metadata=(key,), timeout=10).id
 
 
+@pytest.mark.parametrize(
+    "garbage", [b"\xff\xff\xff", b"\x0a\x04\xff\xfe\xfd\xfc"], ids=["wire format", "UTF-8"]
+)
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        ("AccountService/CreateAccount", "unary_unary"),
+        ("DeviceEnrollmentService/WatchDeviceEnrollments", "unary_stream"),
+        ("DeviceEnrollmentService/BulkCreateDeviceEnrollments", "stream_unary"),
+    ],
+)
 def test_garbage_instead_of_a_message_is_the_caller_s_error_alone(
-    api: TestApi, channel: grpc.Channel
+    api: TestApi,
+    channel: grpc.Channel,
+    method: str,
+    kind: str,
+    garbage: bytes,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    method = channel.unary_unary("/ftc.v1.AccountService/CreateAccount", None, None)
+    call = getattr(channel, kind)(f"/ftc.v1.{method}", None, None)
+    request = iter([garbage]) if kind == "stream_unary" else garbage
 
-    with pytest.raises(grpc.RpcError):
-        method(b"\xff\xff\xff", metadata=(("authorization", f"Bearer {api.operator.secret}"),), timeout=10)
+    with pytest.raises(grpc.RpcError) as caught:
+        answer = call(request, metadata=(("authorization", f"Bearer {api.operator.secret}"),), timeout=10)
+        if kind == "unary_stream":
+            next(answer)
 
+    refusal = error_of(caught.value, api.endpoint)
+    assert (refusal.reason, refusal.message) == (
+        Reason.REQUEST_MALFORMED,
+        "request is not a message of the method's type",
+    )
+    assert "Traceback" not in "".join(capsys.readouterr())
     operator = api.client()
     assert operator.call(operator.accounts.GetAccount, GetAccountRequest()).id
 
