@@ -131,7 +131,7 @@ def _presented(question: ClaimQuestion) -> list[bytes]:
     try:
         chain = x509.load_pem_x509_certificates(pem)
     except ValueError as error:
-        raise FtcError(Reason.CERTIFICATE_UNPARSEABLE, f"{error}", field="certificate") from error
+        raise FtcError(Reason.CERTIFICATE_UNPARSEABLE, field="certificate") from error
     if len(chain) > PRESENTED_CHAIN_MAX:
         raise FtcError(
             Reason.FIELD_INVALID,

@@ -32,5 +32,5 @@ def load_chain(path: Path) -> list[x509.Certificate]:
         return [x509.load_der_x509_certificate(content)]
     except ValueError as error:
         raise FtcError(
-            Reason.CERTIFICATE_UNPARSEABLE, f"{path} holds no certificate in PEM or DER: {error}"
+            Reason.CERTIFICATE_UNPARSEABLE, f"{path} holds no certificate in PEM or DER"
         ) from error
