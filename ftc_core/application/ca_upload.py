@@ -18,14 +18,13 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 
+from ftc_core.application.presented import UNREADABLE
 from ftc_core.domain.identity import fingerprint_of
 from ftc_core.dtls.profile import key_objection
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import CERTIFICATE_CHAIN_MAX, CERTIFICATE_PEM_MAX_BYTES
 
 __all__ = ["UploadedCa", "read_ca"]
-
-_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 class UploadedCa(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +59,7 @@ def read_ca(pem: str, now: datetime, *, field: str) -> UploadedCa:
             for certificate in chain:
                 _check_authority(certificate, field)
             return _describe(chain, now, field)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise FtcError(
                 Reason.CERTIFICATE_UNPARSEABLE, f"certificate is malformed: {error}", field=field
             ) from error
@@ -82,7 +81,7 @@ def _parse(pem: str, field: str) -> list[x509.Certificate]:
         )
     try:
         chain = x509.load_pem_x509_certificates(data)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise FtcError(Reason.CERTIFICATE_UNPARSEABLE, field=field) from error
     if len(chain) > CERTIFICATE_CHAIN_MAX:
         raise FtcError(
@@ -103,7 +102,7 @@ def _root_first(chain: list[x509.Certificate], field: str) -> list[x509.Certific
 def _issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
     try:
         subject.verify_directly_issued_by(issuer)
-    except (InvalidSignature, TypeError, *_UNREADABLE):  # TypeError: a key of a kind that signs nothing
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
 

@@ -18,7 +18,7 @@ from ftc_core.application.commit import Commit, submit
 from ftc_core.application.presented import Presented, find_issuers, read_presented, shown
 from ftc_core.domain.denial import Denial, Refusal, Sighting
 from ftc_core.domain.denial_collector import DenialCollector, Gathered
-from ftc_core.errors import FtcError
+from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import DENIAL_BACKLOG_S, DENIAL_FLUSH_S, DENIALS_AT_ONCE
 from ftc_core.storage.commands import Outcome
 from ftc_core.storage.denial_commands import DenialsRecorded, RecordDenials
@@ -100,6 +100,10 @@ class DenialRecorder:
                 sightings = tuple(self._sighting(view, each) for each in gathered)
         except FtcError as error:
             self._settled(gathered, error)
+            return
+        except Exception as error:  # it costs these, not all that are still to come
+            _log.error("denials not readable", exc_info=error)
+            self._settled(gathered, FtcError(Reason.INTERNAL_10))
             return
         command = RecordDenials(sightings, self._utc_now())
         submit(self._commit, command, lambda outcome: self._settled(gathered, outcome))

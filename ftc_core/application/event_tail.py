@@ -57,7 +57,7 @@ class Subscription:
                 async with asyncio.timeout(timeout_s):
                     await self._reader
             except TimeoutError:
-                return []
+                pass  # a change may have come in the very turn in which the time was over
             finally:
                 self._reader = None
         if self._ended_by is not None:

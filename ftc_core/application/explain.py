@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ftc_core.application.context import ApplicationContext
+from ftc_core.application.presented import UNREADABLE
 from ftc_core.domain.certificate import CertificateService, CertificateStatus
 from ftc_core.domain.claim import Check, ClaimFacts, ClaimRequest, Granted, decide
 from ftc_core.domain.claim_secret import CHANNEL_BINDING_BYTES, claim_proof
@@ -130,7 +131,7 @@ def _presented(question: ClaimQuestion) -> list[bytes]:
         )
     try:
         chain = x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise FtcError(Reason.CERTIFICATE_UNPARSEABLE, field="certificate") from error
     if len(chain) > PRESENTED_CHAIN_MAX:
         raise FtcError(

@@ -64,6 +64,8 @@ async def rotate_key(context: ApplicationContext, keys: LedgerKeyFiles) -> KeySt
 
     Raises FtcError DATA_DIRECTORY_INCOMPATIBLE if keys and store do not belong together, FILE_UNREADABLE.
     """
+    # A rotation that was cut short left its key in the place of the next one: it has its turn before another.
+    keys.load((await _statements(context, keys))[-1].public_key)
     new = keys.prepare()
     for _ in range(_ATTEMPTS):
         present = await _statements(context, keys)

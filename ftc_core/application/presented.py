@@ -19,7 +19,18 @@ from ftc_core.domain.identity import fingerprint_of
 from ftc_core.limits import DENIAL_TEXT_MAX_CHARS, PRESENTED_CHAIN_MAX, TRUST_CANDIDATES_MAX
 from ftc_core.storage.port import View
 
-__all__ = ["Presented", "find_issuers", "read_presented", "shown"]
+__all__ = ["UNREADABLE", "Presented", "find_issuers", "read_presented", "shown"]
+
+
+UNREADABLE = (
+    ValueError,
+    TypeError,  # a value of a kind that has no text; a key of a kind that signs nothing
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for a certificate that somebody made up, at whatever part of it."""
 
 
 class Presented(msgspec.Struct, frozen=True):
@@ -37,7 +48,7 @@ def read_presented(certificate_der: bytes) -> Presented:
             certificate = x509.load_der_x509_certificate(certificate_der)
             names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
             issuer = certificate.issuer.rfc4514_string()
-        except (ValueError, UnsupportedAlgorithm):
+        except UNREADABLE:
             return Presented()
         common_name = shown(str(names[0].value)) if names else ""
         return Presented(common_name, shown(issuer), _issuer_key_id(certificate))
@@ -52,7 +63,7 @@ def find_issuers(view: View, chain_der: Sequence[bytes]) -> tuple[bytes, ...]:
         try:
             chain = [x509.load_der_x509_certificate(der) for der in chain_der[:PRESENTED_CHAIN_MAX]]
             subjects = [certificate.issuer.public_bytes() for certificate in chain]
-        except (ValueError, UnsupportedAlgorithm):
+        except UNREADABLE:
             return ()
         candidates = dict(_candidates(view, subjects, [fingerprint_of(der) for der in chain_der[1:]]))
         return tuple(
@@ -82,7 +93,7 @@ def _candidates(
 def _issued(authority_der: bytes, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(x509.load_der_x509_certificate(authority_der))
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
 
@@ -98,6 +109,6 @@ def _odd_certificates_allowed() -> Iterator[None]:
 def _issuer_key_id(certificate: x509.Certificate) -> bytes:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return b""
     return (extension.value.key_identifier or b"")[:DENIAL_TEXT_MAX_CHARS]

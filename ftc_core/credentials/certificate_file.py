@@ -30,7 +30,7 @@ def load_chain(path: Path) -> list[x509.Certificate]:
         if b"-----BEGIN" in content:
             return x509.load_pem_x509_certificates(content)
         return [x509.load_der_x509_certificate(content)]
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise FtcError(
             Reason.CERTIFICATE_UNPARSEABLE, f"{path} holds no certificate in PEM or DER"
         ) from error

@@ -12,8 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
+from ftc_core.application import denial_recording
 from ftc_core.application.commit import Answer
 from ftc_core.application.denial_recording import DenialRecorder
 from ftc_core.application.presented import find_issuers, read_presented, shown
@@ -295,3 +299,58 @@ def test_cas_of_a_presented_chain_are_found_the_nearest_first(rig: Rig) -> None:
     plant = Manufacturer("Plant", issuer=root)
     fingerprints = (upload(rig.scene, plant), upload(rig.scene, root))
     assert issuers(rig, plant.device("device-1")) == fingerprints
+
+
+# --- certificates that somebody made up ----------------------------------------------------------------
+
+SAN, AKI = x509.ObjectIdentifier("2.5.29.17"), x509.ObjectIdentifier("2.5.29.35")
+ODD_EXTENSIONS = {
+    "x400Address in SAN": (SAN, "3002a300"),
+    "ediPartyName in SAN": (SAN, "3002a500"),
+    "x400Address in AKI": (AKI, "3004a102a300"),
+}
+
+
+def made_up(*extensions: x509.ExtensionType) -> bytes:
+    """A certificate that signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "d")])
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).serial_number(5)
+    builder = builder.public_key(key.public_key()).not_valid_before(NOW).not_valid_after(NOW)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+ODD = {
+    name: made_up(x509.UnrecognizedExtension(oid, bytes.fromhex(value)))
+    for name, (oid, value) in ODD_EXTENSIONS.items()
+} | {
+    "version 7": made_up().replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020106"), 1),
+    "a name of bits": made_up().replace(b"\x0c\x01d", b"\x03\x01\x00"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_no_certificate_ends_the_recording_of_others(rig: Rig, odd: str) -> None:
+    rig.recorder.note(refusal(1, chain=(ODD[odd],)))
+    rig.recorder.note(refusal(2))
+    rig.fire()
+    assert rig.write() == 2
+    rig.recorder.note(refusal(3, chain=(made_up(),)))
+    rig.fire()
+    assert rig.write() == 1
+    assert len(rig.kept()) == 3
+
+
+def test_a_bug_in_reading_costs_what_was_gathered_and_no_more(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(denial_recording, "read_presented", lambda _: 1 // 0)
+        rig.recorder.note(refusal(1, chain=(made_up(),)))
+        rig.fire()
+    assert rig.counts == {"dropped": 1}
+    rig.recorder.note(refusal(2, chain=(made_up(),)))
+    rig.fire()
+    assert rig.write() == 1

@@ -25,6 +25,7 @@ from ftc_core.domain.ledger_disclosure import EntryContent, ShownEntry, opened
 from ftc_core.domain.ledger_verification import LedgerFault
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.commands import Outcome, Submission
+from ftc_core.storage.ledger_commands import AddLedgerKey
 from ftc_core.storage.lmdb import open_lmdb, records
 from ftc_core.storage.lmdb.store import LmdbStore
 from ftc_core.storage.lmdb.tables import number_key
@@ -179,6 +180,35 @@ async def test_a_rotation_while_it_is_made_has_it_signed_by_the_new_key(
     assert verify(await document(context, keys, None), keys.first_public_key()) == []
     with context.store.view() as view:
         assert view.list_ledger_keys()[-1] == statement
+
+
+class CutShort(DirectCommit):
+    """Its caller is cancelled right after the first commit of a key that follows another."""
+
+    cut = False
+
+    async def execute(self, submission: Submission) -> Outcome:
+        outcome = await super().execute(submission)
+        command = submission.command
+        if isinstance(command, AddLedgerKey) and command.statement.number > 1 and not self.cut:
+            self.cut = True
+            raise asyncio.CancelledError
+        return outcome
+
+
+async def test_a_rotation_after_one_that_was_cut_short_keeps_its_key(
+    store: Store, keys: LedgerKeyFiles, world: World
+) -> None:
+    context = ApplicationContext(store=store, commit=CutShort(store), pepper=b"", now=lambda: NOW)
+    await make_checkpoint(context, keys)
+    with pytest.raises(asyncio.CancelledError):
+        await rotate_key(context, keys)
+    await rotate_key(context, keys)
+    world.claim(9)
+    assert (await make_checkpoint(context, keys)).checkpoint.number == 2
+    assert verify(await document(context, keys, None), keys.first_public_key()) == []
+    with store.view() as view:
+        assert len(view.list_ledger_keys()) == 3
 
 
 async def test_old_checkpoints_verify_with_the_first_key_after_rotations(
