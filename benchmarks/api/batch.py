@@ -28,11 +28,7 @@ from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.errors import FtcError
 from ftc_core.limits import BATCH_CREATE_MAX
-from ftc_core.storage.commands import (
-    CreateAccount,
-    CreateEnrollments,
-    Submission,
-)
+from ftc_core.storage.commands import CreateAccount, CreateEnrollments, Submission
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
 from ftc_grpc._gen.ftc.v1.device_enrollment_pb2 import DeviceEnrollment
 from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (

@@ -30,12 +30,7 @@ from ftc_core.domain.claim import ClaimRequest
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.errors import FtcError
 from ftc_core.limits import STORE_MAP_BYTES
-from ftc_core.storage.commands import (
-    ClaimDevice,
-    CreateAccount,
-    CreateTrustedCertificate,
-    Submission,
-)
+from ftc_core.storage.commands import ClaimDevice, CreateAccount, CreateTrustedCertificate, Submission
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
 from ftc_core.storage.lmdb.counts import Counts, join_account
 from ftc_core.storage.lmdb.environment import open_environment

@@ -13,12 +13,7 @@ from ftc_core.application.filtering import parse_filter
 from ftc_core.application.listing import Page, PageRequest, Source, read_page
 from ftc_core.domain.account import Account, AccountChanges, AccountStatus
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import (
-    CreateAccount,
-    Created,
-    DeleteAccount,
-    UpdateAccount,
-)
+from ftc_core.storage.commands import CreateAccount, Created, DeleteAccount, UpdateAccount
 
 __all__ = [
     "AccountDeletion",

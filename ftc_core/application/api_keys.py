@@ -14,11 +14,7 @@ from ftc_core.application.filtering import parse_filter
 from ftc_core.application.listing import Page, PageRequest, Source, read_page
 from ftc_core.domain.account import ApiKey, Role
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import (
-    CreateApiKey,
-    Created,
-    DeleteApiKey,
-)
+from ftc_core.storage.commands import CreateApiKey, Created, DeleteApiKey
 
 __all__ = [
     "ApiKeyDeletion",

@@ -20,11 +20,7 @@ from ftc_core.application.context import ApplicationContext
 from ftc_core.client_identity import ClientIdentity
 from ftc_core.domain.account import Account, ApiKey, Role
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import (
-    CreateAccount,
-    CreateApiKey,
-    Submission,
-)
+from ftc_core.storage.commands import CreateAccount, CreateApiKey, Submission
 from ftc_core.storage.port import View
 
 __all__ = [

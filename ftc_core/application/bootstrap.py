@@ -24,13 +24,7 @@ from ftc_core.errors import FtcError, Reason
 from ftc_core.lwm2m.sequence import BootstrapGrant
 from ftc_core.lwm2m.timeline import Step
 from ftc_core.observability.counts import BootstrapCounts
-from ftc_core.storage.commands import (
-    ClaimDevice,
-    Claimed,
-    MarkBootstrapped,
-    Outcome,
-    RecordFailedBootstrap,
-)
+from ftc_core.storage.commands import ClaimDevice, Claimed, MarkBootstrapped, Outcome, RecordFailedBootstrap
 from ftc_core.storage.port import Store
 
 __all__ = ["BootstrapService", "Conversation", "ServerFacts"]

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ftc_core.errors import FtcError
-from ftc_core.storage.commands import (
-    Command,
-    Outcome,
-    Submission,
-)
+from ftc_core.storage.commands import Command, Outcome, Submission
 
 __all__ = ["Answer", "Commit", "submit"]
 

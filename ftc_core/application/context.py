@@ -13,12 +13,7 @@ import uuid6
 
 from ftc_core.application.policy import Policy
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import (
-    Command,
-    IdempotencyKey,
-    Outcome,
-    Submission,
-)
+from ftc_core.storage.commands import Command, IdempotencyKey, Outcome, Submission
 from ftc_core.storage.port import Store, View
 
 __all__ = [

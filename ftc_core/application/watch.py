@@ -26,11 +26,7 @@ from ftc_core.limits import (
     WATCH_PROGRESS_MIN_S,
     WATCH_SCAN,
 )
-from ftc_core.storage.commands import (
-    CompactEvents,
-    Submission,
-    Swept,
-)
+from ftc_core.storage.commands import CompactEvents, Submission, Swept
 
 __all__ = ["WatchOptions", "compact_events", "current_revision", "watch"]
 

@@ -19,11 +19,7 @@ import structlog
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import COMMIT_BATCH_MAX, COMMIT_QUEUE_MAX, COMMIT_QUEUE_RETRY_S
 from ftc_core.storage.bulk_commands import AdvanceBulkJob
-from ftc_core.storage.commands import (
-    CreateEnrollments,
-    Outcome,
-    Submission,
-)
+from ftc_core.storage.commands import CreateEnrollments, Outcome, Submission
 from ftc_core.storage.ledger_commands import AddCheckpoint
 from ftc_core.storage.port import Store
 

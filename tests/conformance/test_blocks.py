@@ -13,11 +13,7 @@ from ftc_core.domain.device import Device, DeviceState
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.block_commands import BlockWritten, LiftBlock, PlaceBlock
-from ftc_core.storage.commands import (
-    DeleteAccount,
-    DeregisterDevice,
-    UpdateRegistration,
-)
+from ftc_core.storage.commands import DeleteAccount, DeregisterDevice, UpdateRegistration
 from tests.conformance.scene import CA, HOUR, NOW, OTHER_CA, Scene, fingerprint
 from tests.conformance.test_transfers import accept, offer
 

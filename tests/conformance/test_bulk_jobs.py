@@ -21,11 +21,7 @@ from ftc_core.storage.bulk_commands import (
     EndBulkJob,
     ExpireBulkJobs,
 )
-from ftc_core.storage.commands import (
-    AnnounceExpiries,
-    ExpireEnrollments,
-    Swept,
-)
+from ftc_core.storage.commands import AnnounceExpiries, ExpireEnrollments, Swept
 from tests.conformance.scene import HOUR, NOW, Scene, fingerprint
 
 LATER = NOW + timedelta(seconds=1)

@@ -13,12 +13,7 @@ from ftc_core.domain.event import EventKind
 from ftc_core.domain.ledger import LedgerKind, first_broken
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import ENDPOINT_NAME_MAX_BYTES
-from ftc_core.storage.commands import (
-    ClaimDevice,
-    Claimed,
-    Done,
-    MarkBootstrapped,
-)
+from ftc_core.storage.commands import ClaimDevice, Claimed, Done, MarkBootstrapped
 from tests.conformance.scene import (
     CA,
     HOUR,

@@ -13,12 +13,7 @@ from ftc_core.domain.denial import Denial, Sighting, position_among_all, seen_po
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import DENIAL_ACCOUNTS_MAX
-from ftc_core.storage.commands import (
-    DeleteAccount,
-    DeleteTrustedCertificate,
-    Swept,
-    UpdateTrustedCertificate,
-)
+from ftc_core.storage.commands import DeleteAccount, DeleteTrustedCertificate, Swept, UpdateTrustedCertificate
 from ftc_core.storage.denial_commands import DenialsRecorded, ForgetDenials, RecordDenials
 from ftc_core.storage.engines import open_store
 from tests.conformance.scene import CA, HOUR, NOW, OTHER_CA, Scene, fingerprint

@@ -7,11 +7,7 @@ import msgspec
 from ftc_core.domain.device import Device
 from ftc_core.domain.last_bootstrap import BootstrapStep, LastBootstrap
 from ftc_core.errors import Reason
-from ftc_core.storage.commands import (
-    Done,
-    MarkBootstrapped,
-    RecordFailedBootstrap,
-)
+from ftc_core.storage.commands import Done, MarkBootstrapped, RecordFailedBootstrap
 from tests.conformance.scene import HOUR, NOW, Scene
 
 GOOD = LastBootstrap(

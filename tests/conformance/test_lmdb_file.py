@@ -16,12 +16,7 @@ import pytest
 
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import REQUEST_ID_SWEEP, REQUEST_ID_TTL_S, STORE_MAX_READERS
-from ftc_core.storage.commands import (
-    CreateAccount,
-    CreateEnrollments,
-    IdempotencyKey,
-    Submission,
-)
+from ftc_core.storage.commands import CreateAccount, CreateEnrollments, IdempotencyKey, Submission
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
 from ftc_core.storage.lmdb.faults import translate

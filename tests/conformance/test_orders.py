@@ -10,11 +10,7 @@ import pytest
 from ftc_core.domain.device import Device, DeviceTime, name_position, time_position
 from ftc_core.domain.enrollment import Enrollment, claim_position
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import (
-    DeregisterDevice,
-    MarkBootstrapped,
-    UpdateRegistration,
-)
+from ftc_core.storage.commands import DeregisterDevice, MarkBootstrapped, UpdateRegistration
 from ftc_core.storage.port import View
 from tests.conformance.scene import HOUR, NOW, Scene
 

@@ -9,11 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ftc_core.storage.commands import (
-    ClaimDevice,
-    Claimed,
-    Submission,
-)
+from ftc_core.storage.commands import ClaimDevice, Claimed, Submission
 from ftc_core.storage.engines import open_store
 from tests.conformance.scene import NOW, claim_request
 

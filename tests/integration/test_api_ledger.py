@@ -19,11 +19,7 @@ from ftc_core.domain.export_verifier import ExportVerifier
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.domain.ledger_verification import LedgerFault
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import (
-    ClaimDevice,
-    Claimed,
-    Submission,
-)
+from ftc_core.storage.commands import ClaimDevice, Claimed, Submission
 from ftc_grpc._gen.ftc.v1 import ledger_service_pb2 as ledger
 from ftc_grpc._gen.ftc.v1.device_enrollment_pb2 import DeviceEnrollment
 from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (

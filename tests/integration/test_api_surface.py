@@ -29,11 +29,7 @@ from ftc_core.domain.claim import ClaimRequest
 from ftc_core.domain.denial import Denial, Sighting
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.errors import Reason
-from ftc_core.storage.commands import (
-    ClaimDevice,
-    Claimed,
-    Submission,
-)
+from ftc_core.storage.commands import ClaimDevice, Claimed, Submission
 from ftc_core.storage.denial_commands import RecordDenials
 from ftc_grpc._gen.ftc.v1 import account_service_pb2 as accounts
 from ftc_grpc._gen.ftc.v1 import block_pb2 as blocks

@@ -16,13 +16,7 @@ from ftc_core.domain.claim import ClaimRequest
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.identity import fingerprint_of
 from ftc_core.errors import FtcError
-from ftc_core.storage.commands import (
-    ClaimDevice,
-    Command,
-    CreateEnrollments,
-    DeleteEnrollment,
-    Submission,
-)
+from ftc_core.storage.commands import ClaimDevice, Command, CreateEnrollments, DeleteEnrollment, Submission
 from ftc_core.storage.engines import open_store
 from ftc_storm.arrivals import Curve
 from ftc_storm.audit import audit

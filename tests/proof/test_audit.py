@@ -12,13 +12,7 @@ import pytest
 from ftc_core.domain import ledger
 from ftc_core.domain.ledger import LedgerEntry, LedgerKind
 from ftc_core.errors import Reason
-from ftc_core.storage.commands import (
-    ClaimDevice,
-    Claimed,
-    Created,
-    CreateEnrollments,
-    DeleteEnrollment,
-)
+from ftc_core.storage.commands import ClaimDevice, Claimed, Created, CreateEnrollments, DeleteEnrollment
 from ftc_core.storage.lmdb import open_lmdb
 from ftc_core.storage.port import View
 from tests.conformance.scene import NOW, Scene, claim_request

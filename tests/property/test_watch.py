@@ -23,12 +23,7 @@ from ftc_core.application.context import ApplicationContext
 from ftc_core.application.event_tail import EventTail
 from ftc_core.application.watch import WatchOptions, watch
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import (
-    CompactEvents,
-    CreateEnrollments,
-    Outcome,
-    Submission,
-)
+from ftc_core.storage.commands import CompactEvents, CreateEnrollments, Outcome, Submission
 from ftc_core.storage.lmdb import open_lmdb
 from tests.conformance.scene import NOW, Scene
 

@@ -26,11 +26,7 @@ from ftc_core.lwm2m.request import Register, Update
 from ftc_core.lwm2m.sequence import BootstrapGrant
 from ftc_core.lwm2m.timeline import Step
 from ftc_core.storage.async_commit import AsyncCommit
-from ftc_core.storage.commands import (
-    Created,
-    Done,
-    Outcome,
-)
+from ftc_core.storage.commands import Created, Done, Outcome
 from ftc_core.storage.group_commit import GroupCommit
 from ftc_core.storage.lmdb import open_lmdb
 from tests.conformance.scene import CA, HOUR, NOW, Scene, claim_request

@@ -10,12 +10,7 @@ import pytest
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.key_use import KeyUses
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import (
-    Done,
-    Outcome,
-    RecordApiKeyUses,
-    Submission,
-)
+from ftc_core.storage.commands import Done, Outcome, RecordApiKeyUses, Submission
 from ftc_core.storage.engines import open_store
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

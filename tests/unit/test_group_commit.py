@@ -18,13 +18,7 @@ from ftc_core.domain.enrollment import Enrollment
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import COMMIT_QUEUE_RETRY_S
 from ftc_core.storage.async_commit import AsyncCommit
-from ftc_core.storage.commands import (
-    CreateAccount,
-    Created,
-    CreateEnrollments,
-    Outcome,
-    Submission,
-)
+from ftc_core.storage.commands import CreateAccount, Created, CreateEnrollments, Outcome, Submission
 from ftc_core.storage.group_commit import GroupCommit, Settled
 from ftc_core.storage.lmdb import LmdbStore, open_lmdb
 

@@ -6,13 +6,7 @@ import msgspec
 
 from ftc_core.domain.account import Account
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import (
-    CreateAccount,
-    Created,
-    DeleteAccount,
-    Done,
-    UpdateAccount,
-)
+from ftc_core.storage.commands import CreateAccount, Created, DeleteAccount, Done, UpdateAccount
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.api_keys import remove_api_key
 from ftc_core.storage.lmdb.block_reads import party_key

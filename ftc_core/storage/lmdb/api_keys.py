@@ -6,13 +6,7 @@ import msgspec
 
 from ftc_core.domain.account import ApiKey
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import (
-    CreateApiKey,
-    Created,
-    DeleteApiKey,
-    Done,
-    RecordApiKeyUses,
-)
+from ftc_core.storage.commands import CreateApiKey, Created, DeleteApiKey, Done, RecordApiKeyUses
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.preconditions import check_revision
 from ftc_core.storage.lmdb.tables import pack_id

@@ -10,13 +10,7 @@ from ftc_core.domain.claim import ClaimFacts, Granted, decide
 from ftc_core.domain.device import Device, DeviceState
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import (
-    ClaimDevice,
-    Claimed,
-    Done,
-    MarkBootstrapped,
-    RecordFailedBootstrap,
-)
+from ftc_core.storage.commands import ClaimDevice, Claimed, Done, MarkBootstrapped, RecordFailedBootstrap
 from ftc_core.storage.lmdb.devices import (
     add_device,
     change_device,
