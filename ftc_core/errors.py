@@ -114,6 +114,7 @@ class Reason(StrEnum):
     DATA_DIRECTORY_MISSING = "DATA_DIRECTORY_MISSING"
     DATA_DIRECTORY_IN_USE = "DATA_DIRECTORY_IN_USE"
     DATA_DIRECTORY_INCOMPATIBLE = "DATA_DIRECTORY_INCOMPATIBLE"
+    SERVER_CA_EXPIRED = "SERVER_CA_EXPIRED"
     FILE_EXISTS = "FILE_EXISTS"
     FILE_UNREADABLE = "FILE_UNREADABLE"
     PORT_IN_USE = "PORT_IN_USE"
@@ -529,6 +530,12 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "",
         "data directory has another format",
         "Use the version of ftc that wrote it.",
+    ),
+    Reason.SERVER_CA_EXPIRED: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "",
+        "the CA of our servers has expired",
+        "Make a data directory anew, or restore a later one: devices must be given another CA.",
     ),
     Reason.FILE_EXISTS: ErrorSpec(
         "ALREADY_EXISTS", "", "file exists", "Choose another place, or remove it yourself."

@@ -93,6 +93,10 @@ class DataDirectory:
         except ValueError as error:
             raise FtcError(Reason.FILE_UNREADABLE, f"{path}: {error}") from error
 
+    def server_ca_identity(self) -> Identity:
+        """The same with its key, which signs nothing but our servers' certificates. Raises the same."""
+        return self._identity("server-ca")
+
     @cached_property
     def issuing_ca(self) -> Identity:
         """The CA of the LwM2M client certificates. Raises FtcError FILE_UNREADABLE."""

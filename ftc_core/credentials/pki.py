@@ -30,6 +30,7 @@ __all__ = [
     "create_server_identity",
     "new_serial_number",
     "private_key_der",
+    "renew_server_identity",
 ]
 
 AUTHORITY_VALIDITY = timedelta(days=20 * 365)
@@ -138,10 +139,41 @@ def create_server_identity(
 ) -> Identity:
     """A server certificate under `authority`, for the DNS names and IP addresses in `hosts` (RFC 6125)."""
     key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    names = [_general_name(host) for host in hosts]
+    return _certify_server(authority, subject, key, names=names, now=now, validity=validity)
+
+
+def renew_server_identity(
+    authority: Identity,
+    identity: Identity,
+    *,
+    hosts: Iterable[str],
+    now: datetime,
+    validity: timedelta = SERVER_VALIDITY,
+) -> Identity:
+    """The same server with a new certificate: same key and subject, its names and those in `hosts`."""
+    certificate = identity.certificate
+    held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    names = [*held, *(_general_name(host) for host in hosts)]
+    return _certify_server(
+        authority, certificate.subject, identity.private_key, names=names, now=now, validity=validity
+    )
+
+
+def _certify_server(
+    authority: Identity,
+    subject: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    names: Iterable[x509.GeneralName],
+    now: datetime,
+    validity: timedelta,
+) -> Identity:
     issuer = authority.certificate
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+        .subject_name(subject)
         .issuer_name(issuer.subject)
         .public_key(key.public_key())
         .serial_number(new_serial_number())
@@ -150,7 +182,7 @@ def create_server_identity(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(certificate_authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(_alternative_name(hosts), critical=False)
+        .add_extension(x509.SubjectAlternativeName(dict.fromkeys(names)), critical=False)
         .add_extension(authority_key_identifier(issuer), critical=False)
         .sign(authority.private_key, _SIGNATURE_HASH)
     )
@@ -168,10 +200,6 @@ def _general_name(host: str) -> x509.GeneralName:
         raise FtcError(
             Reason.SETTING_INVALID, f"{host!r} is neither a DNS name nor an IP address", field="public_host"
         ) from error
-
-
-def _alternative_name(hosts: Iterable[str]) -> x509.SubjectAlternativeName:
-    return x509.SubjectAlternativeName([_general_name(host) for host in dict.fromkeys(hosts)])
 
 
 def _subject_key_identifier(key: ec.EllipticCurvePublicKey) -> x509.SubjectKeyIdentifier:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 import structlog
@@ -37,11 +38,18 @@ class Process(Protocol):
 
 
 class Overview:
-    """Reads `processes` and `meter` anew at each question, which comes from a thread of the HTTP server."""
+    """Reads `processes` and `meter` anew at each question, which comes from a thread of the HTTP server.
 
-    def __init__(self, processes: Sequence[Process], meter: StoreMeter) -> None:
+    `certificates` are the instance's own, by name, with the ends of their validity: those that it serves,
+    which are the ones that it started with.
+    """
+
+    def __init__(
+        self, processes: Sequence[Process], meter: StoreMeter, certificates: Mapping[str, datetime]
+    ) -> None:
         self._processes = processes
         self._meter = meter
+        self._certificates = certificates
         self.draining = False
 
     def find_obstacles(self) -> Sequence[str]:
@@ -61,6 +69,7 @@ class Overview:
         """The instance's own metrics; without those of the store if that cannot be read."""
         yield metrics.process_restarts({process.name: process.restarts for process in self._processes})
         yield metrics.processes_ready({process.name: process.serves for process in self._processes})
+        yield metrics.certificate_expiries(self._certificates)
         try:
             statistics = self._meter.read()
         except FtcError as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from ftc_core.application.own_certificates import own_certificates
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.endpoint.child import ChildSpec
 from ftc_core.endpoint.nursery import Nursery
@@ -168,7 +169,8 @@ class Supervisor:
             Child(spec("lwm2m", self._lwm2m), partial(spawn, "ftc_core.endpoint.lwm2m_worker", environment)),
             self._api,
         ]
-        self._overview = Overview(self._processes, meter)
+        certificates = {own.name: own.not_after for own in own_certificates(self._directory)}
+        self._overview = Overview(self._processes, meter, certificates)
         app = health_app(self._metrics.registry, self._overview.find_obstacles)
         self._http = HttpServer(self._settings.metrics_listen, app)
         self._cleanup.callback(self._http.close)

@@ -9,6 +9,7 @@ start) and the supervisor serves the sums.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -39,6 +40,7 @@ __all__ = [
     "SHED",
     "UNTRUSTED_ISSUERS",
     "build_info",
+    "certificate_expiries",
     "observe_commit",
     "process_restarts",
     "processes_ready",
@@ -210,6 +212,18 @@ def processes_ready(ready: Mapping[str, bool]) -> GaugeMetricFamily:
     family = GaugeMetricFamily("ftc_process_ready", "1 while a process serves, else 0.", labels=("process",))
     for process, serves in ready.items():
         family.add_metric((process,), float(serves))
+    return family
+
+
+def certificate_expiries(expiries: Mapping[str, datetime]) -> GaugeMetricFamily:
+    """Until when each of the instance's own certificates is valid."""
+    family = GaugeMetricFamily(
+        "ftc_certificate_expiry_timestamp_seconds",
+        "When a certificate of the instance itself expires, in seconds since 1970.",
+        labels=("certificate",),
+    )
+    for certificate, expiry in expiries.items():
+        family.add_metric((certificate,), expiry.timestamp())
     return family
 
 

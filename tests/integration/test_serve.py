@@ -6,13 +6,17 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography import x509
 
+from ftc_core.application.context import utc_now
+from ftc_core.application.own_certificates import renew_server_certificates
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.device.client import BootstrapFailed
 from ftc_core.device.registration import Operation, OperationDone, OperationFailed
@@ -265,6 +269,25 @@ def test_instance_serves_again_what_it_served_before(
         assert asyncio.run(again.claimed()).device_id == first.device_id
 
 
+async def onboarded(tenant: Tenant, manufacturer: Manufacturer) -> None:
+    thing = enrolled_thing(tenant, manufacturer)
+    registered = await thing.registered(await thing.claimed(), tenant.id)
+    assert tenant.state(thing.endpoint_name) is DeviceState.REGISTERED
+    registered.close()
+
+
+def test_renewed_servers_serve_who_trusts_their_ca(
+    directory: DataDirectory, manufacturer: Manufacturer
+) -> None:
+    renewed = renew_server_certificates(directory, hosts=("ftc.example",), now=utc_now())
+    with running_instance(directory) as own:  # its API's client trusts the CA as well
+        asyncio.run(onboarded(trusting(own, manufacturer), manufacturer))
+        served = ssl.get_server_certificate(own.address("grpc"), ca_certs=str(directory.server_ca_file))
+
+    [grpc] = [each for each in renewed if each.name == "grpc"]
+    assert x509.load_pem_x509_certificate(served.encode()).not_valid_after_utc == grpc.not_after
+
+
 # --- processes that die ----------------------------------------------------------------------------------
 
 
@@ -285,18 +308,11 @@ def test_every_process_that_is_killed_is_restarted_on_its_own_ports(
     tenant = trusting(own, manufacturer)
     addresses = [own.address(server) for server in ("bootstrap", "lwm2m", "grpc")]
 
-    async def onboard() -> None:
-        thing = enrolled_thing(tenant, manufacturer)
-        outcome = await thing.claimed()
-        registered = await thing.registered(outcome, tenant.id)
-        assert tenant.state(thing.endpoint_name) is DeviceState.REGISTERED
-        registered.close()
-
-    asyncio.run(onboard())
+    asyncio.run(onboarded(tenant, manufacturer))
     for name in ("bootstrap-0", "lwm2m", "api"):
         kill(own, name)
         own.reconnect()
-        asyncio.run(onboard())
+        asyncio.run(onboarded(tenant, manufacturer))
 
     assert [own.address(server) for server in ("bootstrap", "lwm2m", "grpc")] == addresses
 

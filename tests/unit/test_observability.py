@@ -12,6 +12,7 @@ from contextlib import suppress
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
 from structlog.testing import capture_logs
 
 from ftc_core.endpoint.overview import Overview
@@ -21,27 +22,14 @@ from ftc_core.observability import metrics
 from ftc_core.observability.http import HttpServer, health_app
 from ftc_core.observability.publishing import CounterFeed, Summary, repeat
 from ftc_core.storage.statistics import StoreStatistics
+from tests.metric_families import FAMILIES
 
-FAMILIES = [
-    *(
-        family
-        for value in vars(metrics).values()
-        if isinstance(value, MetricWrapperBase)
-        for family in value.collect()
-    ),
-    metrics.process_restarts({}),
-    metrics.processes_ready({}),
-    metrics.build_info("1", "3"),
-    metrics.store_used_bytes(1),
-    metrics.store_map_bytes(1),
-    metrics.store_entries({}),
-]
 NOT_BOUNDED = {"device", "account", "peer", "address", "endpoint_name", "fingerprint", "key"}
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_every_metric_is_ours_explained_and_in_base_units(family: object) -> None:
-    name, text = family.name, family.documentation  # type: ignore[attr-defined]
+def test_every_metric_is_ours_explained_and_in_base_units(family: Metric) -> None:
+    name, text = family.name, family.documentation
 
     assert re.fullmatch(r"ftc_[a-z0-9_]+", name)
     assert text.endswith(".")
@@ -123,16 +111,20 @@ class Meter:
 
 
 def test_unreadable_store_is_named_as_obstacle_and_does_not_break_the_scrape() -> None:
-    overview = Overview([], Meter(FtcError(Reason.INTERNAL_1)))
+    overview = Overview([], Meter(FtcError(Reason.INTERNAL_1)), {})
 
     (obstacle,) = overview.find_obstacles()
 
     assert obstacle.startswith("store: ")
-    assert [family.name for family in overview.collect()] == ["ftc_process_restarts", "ftc_process_ready"]
+    assert [family.name for family in overview.collect()] == [
+        "ftc_process_restarts",
+        "ftc_process_ready",
+        "ftc_certificate_expiry_timestamp_seconds",
+    ]
 
 
 def test_draining_instance_is_not_ready() -> None:
-    overview = Overview([], Meter(StoreStatistics(1, 2, {})))
+    overview = Overview([], Meter(StoreStatistics(1, 2, {})), {})
     assert overview.find_obstacles() == []
 
     overview.draining = True
