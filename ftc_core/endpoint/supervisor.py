@@ -25,6 +25,7 @@ from ftc_core.endpoint.child import ChildSpec
 from ftc_core.endpoint.nursery import Nursery
 from ftc_core.endpoint.overview import Overview
 from ftc_core.endpoint.processes import Child, spawn
+from ftc_core.endpoint.service_manager import READY, STOPPING, ServiceManager
 from ftc_core.endpoint.udp import bind_group
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import replace_file
@@ -71,6 +72,7 @@ class Supervisor:
         self._nursery: Nursery | None = None
         self._children: list[Child] = []
         self._stopping = asyncio.Event()
+        self._manager = ServiceManager(os.environ)
         self._cleanup = contextlib.ExitStack()
 
     async def run(self) -> None:
@@ -93,8 +95,10 @@ class Supervisor:
                 workers=self._settings.workers,
             )
             keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
+            self._manager.tell(READY, f"STATUS=serving bootstrap on {', '.join(endpoints.bootstrap)}")
             await self._stopped_or_broken(keepers)
             self._overview.draining = True
+            self._manager.tell(STOPPING, "STATUS=draining")
             _log.info("draining", grace_s=self._settings.shutdown_grace_s)
         finally:
             for keeper in keepers:

@@ -288,6 +288,32 @@ def test_renewed_servers_serve_who_trusts_their_ca(
     assert x509.load_pem_x509_certificate(served.encode()).not_valid_after_utc == grpc.not_after
 
 
+# --- under a service manager -----------------------------------------------------------------------------
+
+
+def test_service_manager_is_told_when_it_serves_and_when_it_stops(
+    directory: DataDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        server = start_instance(directory)
+        try:
+            ready = manager.recv(1_000).decode().splitlines()
+            endpoints = server.endpoints()  # published, as soon as it says that it is ready
+            assert server.stop() == 0
+        finally:
+            server.stop(signal.SIGKILL)
+        stopping = manager.recv(1_000).decode().splitlines()
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):  # its children say nothing
+            manager.recv(1_000)
+
+    assert ready == ["READY=1", f"STATUS=serving bootstrap on {endpoints.bootstrap[0]}"]
+    assert stopping == ["STOPPING=1", "STATUS=draining"]
+
+
 # --- processes that die ----------------------------------------------------------------------------------
 
 

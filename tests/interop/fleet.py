@@ -54,15 +54,15 @@ class Fleet:
     devices: Iterator[Device]
 
 
-def provision(instance: Instance, directory: Path) -> Fleet:
-    """What a factory does for devices that are to meet `instance`."""
+def provision(instance: Instance, directory: Path, count: int = _SIZE) -> Fleet:
+    """What a factory does for `count` devices that are to meet `instance`."""
     ca, output = directory / "ca", directory / "production"
     ftc("factory", "init-ca", "--out", ca)
     uri = f"coaps://localhost:{instance.ports['bootstrap']}"
     place: list[str | Path] = ["--out", output, "--ca", ca, "--no-labels"]
     server: list[str | Path] = ["--bootstrap-uri", uri, "--server-ca", instance.ca]
-    ftc("factory", "provision", "--count", str(_SIZE), *place, *server)
+    ftc("factory", "provision", "--count", str(count), *place, *server)
     bundles = sorted((output / "devices").iterdir())
-    assert len(bundles) == _SIZE
+    assert len(bundles) == count
     devices = (Device(bundle.name, bundle / "device.pem", bundle / "device.key") for bundle in bundles)
     return Fleet(output / "ca.pem", devices)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.endpoint.serve_process import ServeProcess
+from ftc_core.endpoint.supervisor import Endpoints
 
 __all__ = ["BIN", "Account", "Instance", "ftc", "running_instance"]
 
@@ -85,6 +86,12 @@ class Instance:
     data_directory: Path
     ports: dict[str, int]
 
+    @classmethod
+    def of(cls, data_directory: Path, endpoints: Endpoints) -> Instance:
+        """The instance that has published these."""
+        published = msgspec.to_builtins(endpoints)
+        return cls(data_directory, {name: int(published[name][0].rpartition(":")[2]) for name in _ENDPOINTS})
+
     @property
     def ca(self) -> Path:
         """The CA that devices and API clients trust."""
@@ -119,9 +126,7 @@ def running_instance(data_directory: Path) -> Iterator[Instance]:
     ftc("init", "--data-dir", data_directory)
     server = ServeProcess(data_directory, "--workers=2", log=data_directory / "serve.log")
     try:
-        endpoints = msgspec.to_builtins(server.wait_until_serving())
-        ports = {name: int(endpoints[name][0].rpartition(":")[2]) for name in _ENDPOINTS}
-        yield Instance(data_directory, ports)
+        yield Instance.of(data_directory, server.wait_until_serving())
         server.drain()
     finally:
         server.stop()
