@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from ftc_core.client_identity import ClientIdentity
-from ftc_core.endpoint.child import ChildSpec, Failed, Ready, encode_line, failure
+from ftc_core.endpoint.child import ChildSpec, Failed, Ready, calm_collector, encode_line, failure
 from ftc_core.errors import Reason
 from ftc_core.listen import ListenAddress
 from ftc_core.settings import Settings, setting_names
@@ -135,3 +137,31 @@ def test_child_that_is_started_by_hand_says_so_and_ends_with_2() -> None:
         assert process.wait(10) == 2
         assert process.stderr is not None
         assert process.stderr.read().decode().startswith("error: this process is started by `ftc serve`")
+
+
+@pytest.fixture
+def looks() -> Iterator[list[int]]:
+    """The generation of each look that the garbage collector takes, set as in a worker."""
+    seen: list[int] = []
+
+    def note(phase: str, about: dict[str, int]) -> None:
+        if phase == "start":
+            seen.append(about["generation"])
+
+    thresholds = gc.get_threshold()
+    gc.collect()
+    calm_collector()
+    gc.callbacks.append(note)
+    yield seen
+    gc.callbacks.remove(note)
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+def test_collector_of_a_worker_looks_at_no_session_twice_while_a_storm_begins(looks: list[int]) -> None:
+    """A session is some 75 container objects: this is the growth to 10,000 of them."""
+    sessions = [[[] for _ in range(75)] for _ in range(10_000)]
+
+    assert len(sessions) == 10_000
+    assert len(looks) >= 100, "each is short"
+    assert set(looks) == {0}
