@@ -28,7 +28,7 @@ from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.peer import SessionFactory
 from ftc_core.endpoint.udp import Origin
 from ftc_core.errors import FtcError, Reason
-from ftc_core.limits import COAP_BLOCK_SIZE
+from ftc_core.limits import COAP_BLOCK_SIZE, DEVICE_HANDSHAKE_TIMEOUT_S
 from ftc_core.lwm2m.objects import CertificateUsage, SecurityInstance
 
 __all__ = ["DeviceRunner", "RegisteredDevice"]
@@ -112,7 +112,9 @@ class DeviceRunner:
             raise FtcError(Reason.CERTIFICATE_KEY_UNSUPPORTED)
         context = client_context([x509.load_der_x509_certificate(account.public_key or b"")], key)
         verify_path = server_verifier(account.server_public_key or b"", exact=exact)
-        association = Association.connect(context, verify_path, monotonic())
+        association = Association.connect(
+            context, verify_path, monotonic(), handshake_timeout_s=DEVICE_HANDSHAKE_TIMEOUT_S
+        )
         new_coap = coap_factory(self._model, block_size=self._block_size, new_layer=self._new_layer)
         return await DeviceConnection.open(host, port, association, new_coap, new_session)
 

@@ -9,7 +9,7 @@ OpenSSL writes is a whole flight, cut into records and packed into datagrams her
 
 Time: OpenSSL retransmits by the real clock (1 s, doubled at each expiry up to 60 s; RFC 6347 §4.2.4.1) and
 tells only how long is left. `get_timer(now)` adds that to the caller's `now`; `handle_timer` lets OpenSSL
-look at its own clock again, and does nothing if the time has not really passed. HANDSHAKE_TIMEOUT_S alone
+look at its own clock again, and does nothing if the time has not really passed. The handshake's end alone
 runs on the caller's clock.
 
 Path MTU: flights leave in datagrams of at most the given MTU. When a handshake sends one again for the second
@@ -80,6 +80,7 @@ class Association:
         now: float,
         mtu: int,
         proven: Proven | None = None,
+        handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     ) -> None:
         self._connection = connection
         self._verification = verification
@@ -91,7 +92,7 @@ class Association:
         asked = asked_record_limit(proven.client_hello) if proven else None
         self._record_limit = asked or _PLAINTEXT_MAX_BYTES
         self._client_hello_digest = _digest(proven.client_hello if proven else b"")
-        self._handshake_deadline = now + HANDSHAKE_TIMEOUT_S
+        self._handshake_deadline = now + handshake_timeout_s
         self._handshake_bytes = len(proven.client_hello) if proven else 0
         self._handshake_datagrams = 1 if proven else 0
         self._established = False
@@ -129,12 +130,14 @@ class Association:
         mtu: int = DTLS_MTU_BYTES,
         session: SSL.Session | None = None,
         identity: tuple[x509.Certificate, PrivateKey] | None = None,
+        handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     ) -> Association:
         """The client's side under a `client_context`; its ClientHello is ready to be sent.
 
         `session` is that of an earlier association under the same context, to be resumed. `identity` takes
         the place of the context's own certificate and key: many devices may share one context, since making
-        one costs more than all the rest that comes before the first flight.
+        one costs more than all the rest that comes before the first flight. `handshake_timeout_s` is how many
+        seconds this client goes on with its handshake.
         """
         verification = PeerVerification(verify_path)
         connection = new_connection(context, verification, mtu)
@@ -144,7 +147,7 @@ class Association:
         if session is not None:
             connection.set_session(session)
         connection.set_connect_state()
-        return cls(connection, verification, now, mtu)
+        return cls(connection, verification, now, mtu, handshake_timeout_s=handshake_timeout_s)
 
     @property
     def established(self) -> bool:

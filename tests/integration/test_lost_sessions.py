@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ftc_core.device import runner
 from ftc_core.device.client import BootstrapFailed, Succeeded
-from ftc_core.dtls import association
 from ftc_core.lwm2m.messages import dotted
 from tests.certificates import Manufacturer
 from tests.instance import Instance, Tenant, eventually, make_data_directory, running_instance
@@ -58,7 +58,7 @@ async def test_device_whose_worker_dies_in_mid_handshake_times_out_and_is_onboar
     own: Instance, tenant: Tenant, manufacturer: Manufacturer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The successor is silent, for it does not know the association; the device's patience is cut here."""
-    monkeypatch.setattr(association, "HANDSHAKE_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(runner, "DEVICE_HANDSHAKE_TIMEOUT_S", 3.0)
     thing = enrolled_thing(tenant, manufacturer)
     killed = []
 

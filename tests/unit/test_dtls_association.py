@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 
 from ftc_core.dtls.alert import Alert
-from ftc_core.dtls.association import ApplicationData, CloseCause, Closed, HandshakeCompleted
+from ftc_core.dtls.association import ApplicationData, Association, CloseCause, Closed, HandshakeCompleted
 from ftc_core.dtls.context import client_context
 from ftc_core.dtls.cookie import Proven, Reply
 from ftc_core.dtls.record import is_client_hello
@@ -377,6 +377,33 @@ def test_a_handshake_that_takes_too_long_ends(manufacturer: Manufacturer) -> Non
     server.handle_timer(deadline)
     assert server.next_event() == Closed(CloseCause.HANDSHAKE_TIMEOUT)
     assert server.get_timer(deadline) is None
+
+
+def test_a_device_may_take_45_seconds_for_its_part_of_the_handshake(manufacturer: Manufacturer) -> None:
+    """A small one that makes its signature in software, on a radio that carries a few bytes a second."""
+
+    def path(direction: str, number: int, datagram: bytes) -> tuple[bytes, ...]:
+        if (direction, number) == ("to server", 2):  # certificate, key exchange, signature, Finished
+            pair.now += 45.0
+        return (datagram,)
+
+    pair = Pair(
+        client_for(manufacturer.device("dev-1")), device_verifier(manufacturer), network=path, now=1_000.0
+    )
+    pair.run()
+    assert pair.completed
+    assert pair.now == 1_045.0
+
+
+@pytest.mark.parametrize("timeout_s", [5.0, 120.0])
+def test_a_client_goes_on_for_as_long_as_it_is_told(manufacturer: Manufacturer, timeout_s: float) -> None:
+    client = Association.connect(
+        client_for(manufacturer.device("dev-1")), server_verifier(), 1_000.0, handshake_timeout_s=timeout_s
+    )
+    client.handle_timer(1_000.0 + timeout_s - 0.001)
+    assert client.next_event() is None
+    client.handle_timer(1_000.0 + timeout_s)
+    assert client.next_event() == Closed(CloseCause.HANDSHAKE_TIMEOUT)
 
 
 def test_a_late_datagram_ends_a_handshake_even_if_no_timer_fired(manufacturer: Manufacturer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 
 import pytest
 
@@ -16,14 +16,16 @@ PATIENCE_S = 8.0
 class Door:
     """An admission, its counts, and peers that are nothing but a number."""
 
-    def __init__(self, *, max_associations: int = 1_000, max_approaching: int = 100) -> None:
+    def __init__(
+        self, *, max_associations: int = 1_000, max_approaching: int = 100, max_networks: int = 3
+    ) -> None:
         self.shed: Counter[str] = Counter()
         self.admission: Admission[int] = Admission(
             self.shed,
             max_associations=max_associations,
             max_approaching=max_approaching,
             patience_s=PATIENCE_S,
-            max_networks=3,
+            max_networks=max_networks,
         )
         self.now = 100.0
         self.hellos = 0
@@ -112,6 +114,44 @@ def test_the_last_handshake_of_a_network_says_whose_it_is(door: Door) -> None:
         door.hello(network)
 
     assert door.order() == ["a", "b", "a", "b", "a"]
+
+
+def test_handshakes_that_never_end_cannot_hold_all_places() -> None:
+    """From 500 networks. Some were refused, some left theirs unfinished, some are new: three fleets that take
+    whatever they may, the first before the second comes. When their time is up, they come again.
+    """
+    door = Door(max_approaching=500, max_networks=1_000)
+    door.onboarded("honest", CA_ONE)
+    for number in range(400):
+        door.hello(f"bad-{number}")
+        let_in = door.let_in()
+        assert let_in is not None
+        door.admission.handshake_failed(let_in[1], refused=number < 200)
+        door.admission.leave(let_in[1])
+    held: deque[Place] = deque()
+
+    def take_what_they_may() -> None:
+        for number in range(500):
+            while door.hello(f"bad-{number}"):
+                let_in = door.let_in()
+                assert let_in is not None
+                held.append(let_in[1])
+
+    take_what_they_may()
+    assert door.admission.approaching == len(held)
+    assert 500 - len(held) >= 500 / 125, "docs/threat-model.md"
+    for _ in range(1_000):  # one after the other, in a place that is left
+        assert door.may_challenge("honest")
+        door.onboarded("honest", CA_ONE)
+
+    for _ in range(len(held)):  # their time is up
+        place = held.popleft()
+        door.admission.handshake_failed(place, refused=False)
+        door.admission.leave(place)
+        while door.hello("honest"):
+            pass
+        take_what_they_may()
+    assert door.admission.waiting >= 500 / 5, "as many as of any of them"
 
 
 @pytest.mark.parametrize("refused", [True, False])
