@@ -79,7 +79,7 @@ storm: $(READY) ## Power a fleet of 2,000 on at once, and report how it went (AR
 .PHONY: storm-smoke
 storm-smoke: $(READY) ## The same in bad weather, small: a fifth of all datagrams lost each way, a worker killed
 	$(BIN)/ftc storm --devices 500 --loss 20 --duplicates 5 --reordering 5 --deaths 2 \
-		--workers 2 --kill-at 25 --patience 60 --backoff 1 --limit 540
+		--workers 2 --kill-at 25 --patience 40 --backoff 1 --limit 540
 
 .PHONY: storm-picture
 storm-picture: $(READY) ## Draw the README's picture: a fleet powers on at once

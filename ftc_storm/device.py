@@ -11,8 +11,10 @@ comes next. The conversations are those of `ftc_core.device`, on the same core a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import lru_cache
 from random import Random
 
 from cryptography import x509
@@ -29,15 +31,18 @@ from ftc_core.device.registration import OperationDone, OperationFailed, Registr
 from ftc_core.device.retry import BACKOFF_FIRST_S, Reaction, after_bootstrap, backoff_s
 from ftc_core.dtls.association import Association, CloseCause, Closed
 from ftc_core.dtls.context import client_context
-from ftc_core.dtls.trust import VerifiedPath
+from ftc_core.dtls.trust import PathVerifier, VerifiedPath
 from ftc_core.endpoint.peer import Peer, Session, SessionFactory
 from ftc_core.endpoint.udp import Origin
 from ftc_core.lwm2m.objects import SecurityInstance, SecurityMode
+from ftc_storm.agenda import Rank
 from ftc_storm.plan import PlannedDevice
 from ftc_storm.site import EnrolledIdentity
 
 __all__ = ["Attempt", "ClientStack", "Stage", "StormDevice"]
 
+_SERVER_CHAINS = 16
+"""Chains of servers whose verdict all devices share: there are two, and no storm outlasts them."""
 Outcome = Succeeded | BootstrapFailed | OperationDone | OperationFailed
 
 
@@ -54,7 +59,7 @@ class Stage(Enum):
 class ClientStack:
     """What all devices of a fleet share, so that a device at rest costs next to nothing.
 
-    One DTLS context, one judge of the server's certificate, the pool of bootstrap keys, parsed once.
+    One DTLS context, one judgement of each server's certificate, the pool of bootstrap keys, parsed once.
     `server_ca` is DER, `keys` are PKCS#8 in DER; `certificate` is any device's of the first key.
     """
 
@@ -63,11 +68,17 @@ class ClientStack:
         self._keys = {der: _load_key(der) for der in keys}
         leaf = x509.load_der_x509_certificate(certificate)
         self._context = client_context([leaf], self._keys[keys[0]])
-        self._verify_path = server_verifier(server_ca)
+        judged = lru_cache(maxsize=_SERVER_CHAINS)(server_verifier(server_ca))
+        self._verify_path: PathVerifier = lambda chain: judged(tuple(chain))
         self._new_coap = coap_factory(IZUMA)
 
     def open(
-        self, account: SecurityInstance, origin: Origin, new_session: SessionFactory, now: float
+        self,
+        account: SecurityInstance,
+        origin: Origin,
+        new_session: SessionFactory,
+        now: float,
+        handshake_timeout_s: float,
     ) -> Peer:
         """Begin a handshake with `account`, from `origin`; the ClientHello is ready to be sent."""
         if account.server_public_key != self.server_ca:
@@ -75,31 +86,74 @@ class ClientStack:
         der = account.secret_key or b""
         key = self._keys.get(der) or _load_key(der)
         certificate = x509.load_der_x509_certificate(account.public_key or b"")
-        association = Association.connect(self._context, self._verify_path, now, identity=(certificate, key))
+        association = Association.connect(
+            self._context,
+            self._verify_path,
+            now,
+            identity=(certificate, key),
+            handshake_timeout_s=handshake_timeout_s,
+        )
         return Peer(origin, association, self._new_coap, new_session, _never_wakes)
 
 
 class Attempt:
-    """One association of a device, from ClientHello to its end; `deadline` is when patience ends."""
+    """One association of a device, from ClientHello at `now` to its end; patience ends at `deadline`."""
 
-    __slots__ = ("armed", "deadline", "device", "gave_up", "handshake_completed", "key", "outcome", "peer")
+    __slots__ = (
+        "answered",
+        "armed",
+        "deadline",
+        "device",
+        "gave_up",
+        "handshake_completed",
+        "inbox",
+        "key",
+        "outcome",
+        "patience_s",
+        "peer",
+    )
 
-    def __init__(self, device: StormDevice, key: tuple[int, Origin], deadline: float) -> None:
+    def __init__(self, device: StormDevice, key: tuple[int, Origin], now: float, patience_s: float) -> None:
         self.device = device
         self.key = key
-        self.deadline = deadline
+        self.patience_s = patience_s
+        self.deadline = now + patience_s
         self.outcome: Outcome | None = None
         self.handshake_completed = False
         self.gave_up = False
         """Whether the device lost its patience: what its client says of the end is then of no interest."""
-        self.armed: float | None = None
-        """When the fleet looks at it next, unless a datagram comes before."""
+        self.answered = False
+        """Whether the server was heard at all."""
+        self.inbox: deque[tuple[bytes, float]] = deque()
+        """Datagrams that have come and when, until its turn comes."""
+        self.armed: tuple[Rank, float] | None = None
+        """By which rank and when the fleet looks at it next, unless a datagram comes before."""
         self.peer: Peer = device.open(self)
 
     @property
     def over(self) -> bool:
         """Whether there is nothing more to wait for."""
         return self.outcome is not None or self.peer.closed
+
+    @property
+    def rank(self) -> Rank:
+        """How near its end the next piece of work brings the device."""
+        if self.device.stage is Stage.REGISTERING:
+            return Rank.REGISTERING
+        if self.handshake_completed:
+            return Rank.BOOTSTRAPPING
+        return Rank.SHAKING_HANDS if self.answered else Rank.KNOCKING
+
+    def hear(self, payload: bytes, now: float) -> None:
+        """Take a datagram."""
+        self.answered = True
+        self.peer.receive_datagram(payload, now)
+
+    def release(self) -> None:
+        """Let go of the association, some 100 KB, which an attempt and its session hold in a circle: the
+        agenda may name an attempt for as long as its patience would have lasted.
+        """
+        del self.peer
 
 
 class StormDevice:
@@ -174,6 +228,12 @@ class StormDevice:
         """The account that the last bootstrap gave it to; "" before."""
         return self._account_id
 
+    @property
+    def next_rank(self) -> Rank:
+        """Of its next attempt: one that is bootstrapped is on its way, one that failed begins again."""
+        underway = self._lwm2m is not None and not self.failures
+        return Rank.REGISTERING if underway else Rank.POWERING_ON
+
     def server_uri(self) -> str:
         """Where its next attempt goes."""
         return self._uri if self._lwm2m is None else self._lwm2m.server_uri
@@ -185,7 +245,7 @@ class StormDevice:
             self.powered_on_at = now
         self.stage = Stage.BOOTSTRAPPING if self._lwm2m is None else Stage.REGISTERING
         self.attempts += 1
-        return Attempt(self, key, now + patience_s)
+        return Attempt(self, key, now, patience_s)
 
     def open(self, attempt: Attempt) -> Peer:
         """The association of an attempt, with the session that this stage needs."""
@@ -263,7 +323,7 @@ class StormDevice:
         def ended(outcome: Outcome) -> None:
             attempt.outcome = outcome
 
-        return self._stack.open(account, attempt.key[1], new_session, self._now)
+        return self._stack.open(account, attempt.key[1], new_session, self._now, attempt.patience_s)
 
     def _open_registration(self, attempt: Attempt, account: SecurityInstance) -> Peer:
         client = RegistrationClient(self._identity.endpoint_name, self._account_id)
@@ -280,7 +340,7 @@ class StormDevice:
         def ended(outcome: Outcome) -> None:
             attempt.outcome = outcome
 
-        return self._stack.open(account, attempt.key[1], new_session, self._now)
+        return self._stack.open(account, attempt.key[1], new_session, self._now, attempt.patience_s)
 
 
 def _describe(closed: Closed | None) -> str:

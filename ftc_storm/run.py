@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ftc_core.application.context import utc_now
 from ftc_core.domain.identity import fingerprint_of
+from ftc_core.endpoint.child import calm_collector
 from ftc_storm.audit import audit
 from ftc_storm.certificates import Batch, CertificateCache
 from ftc_storm.device import ClientStack, StormDevice
@@ -110,8 +111,9 @@ async def _storm(
             active_max=surroundings.active_max or _affordable(),
             bootstrapped=_killer(instance, surroundings.kill_at, len(devices)),
         )
+        # The fleet is no garbage, and an attempt that has ended leaves none (`Attempt.release`).
         gc.collect()
-        gc.freeze()  # the fleet is not garbage: no collection need look at all of it again
+        calm_collector()
         aside = asyncio.create_task(_show(fleet, look))
         watcher.start()
         began = await fleet.run()

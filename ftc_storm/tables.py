@@ -62,7 +62,7 @@ def rows(report: Report) -> Iterator[tuple[str, str]]:
     yield (
         "the simulator",
         f"{fleet['associations_most']:,.0f} associations at once, {fleet['held_back']:,.0f} held back,"
-        f" powered on {fleet['lateness_most_s']:.2f} s late at most, read datagrams after"
+        f" powered on {fleet['lateness_most_s']:.2f} s late at most, devices heard datagrams after"
         f" {fleet['lag_most_s']:.2f} s at most, {fleet['datagrams_dropped_at_fleet']:,.0f} of them dropped",
     )
 
