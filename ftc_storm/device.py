@@ -41,9 +41,10 @@ from ftc_storm.site import EnrolledIdentity
 
 __all__ = ["Attempt", "ClientStack", "Stage", "StormDevice"]
 
+Outcome = Succeeded | BootstrapFailed | OperationDone | OperationFailed
+
 _SERVER_CHAINS = 16
 """Chains of servers whose verdict all devices share: there are two, and no storm outlasts them."""
-Outcome = Succeeded | BootstrapFailed | OperationDone | OperationFailed
 
 
 class Stage(Enum):

@@ -7,7 +7,8 @@ import gc
 import os
 import platform
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -111,17 +112,14 @@ async def _storm(
             active_max=surroundings.active_max or _affordable(),
             bootstrapped=_killer(instance, surroundings.kill_at, len(devices)),
         )
-        # The fleet is no garbage, and an attempt that has ended leaves none (`Attempt.release`).
-        gc.collect()
-        calm_collector()
-        aside = asyncio.create_task(_show(fleet, look))
-        watcher.start()
-        began = await fleet.run()
-        ended = monotonic()
-        aside.cancel()
-        await asyncio.to_thread(watcher.stop)
+        with _calmed_collector():
+            aside = asyncio.create_task(_show(fleet, look))
+            watcher.start()
+            began = await fleet.run()
+            ended = monotonic()
+            aside.cancel()
+            await asyncio.to_thread(watcher.stop)
     finally:
-        gc.unfreeze()
         network.close()
     say("asking the store and the ledger")
     return make_report(
@@ -136,6 +134,19 @@ async def _storm(
         samples=watcher.samples,
         counters=watcher.counters,
     )
+
+
+@contextmanager
+def _calmed_collector() -> Iterator[None]:
+    """The fleet is no garbage, and an attempt that has ended leaves none (`Attempt.release`)."""
+    thresholds = gc.get_threshold()
+    gc.collect()
+    calm_collector()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 async def _settle_in(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -106,8 +107,10 @@ def test_a_killed_worker_costs_time_and_no_device(tmp_path: Path) -> None:
 
 def test_the_command_writes_the_report_and_says_what_it_saw(tmp_path: Path) -> None:
     arguments = ["storm", "--calm", "--devices", "5", "--out", str(tmp_path / "out")]
+    collector = gc.get_threshold(), gc.get_freeze_count()
     result = CliRunner().invoke(cli, [*arguments, "--cache", str(tmp_path / "cache")])
     assert result.exit_code == 0, result.output
+    assert (gc.get_threshold(), gc.get_freeze_count()) == collector
     assert "every one of 5 devices onboarded" in " ".join(result.output.split())
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["audit"]["onboarded"] == 5
