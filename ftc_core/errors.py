@@ -62,6 +62,9 @@ class Reason(StrEnum):
     REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
     LIFETIME_INVALID = "LIFETIME_INVALID"
     CREDENTIALS_RELEASED = "CREDENTIALS_RELEASED"
+    BOOTSTRAP_REQUIRED = "BOOTSTRAP_REQUIRED"
+    SIGNING_REQUEST_INVALID = "SIGNING_REQUEST_INVALID"
+    CERTIFICATE_NOT_REQUESTED = "CERTIFICATE_NOT_REQUESTED"
     REGISTRATION_NOT_FOUND = "REGISTRATION_NOT_FOUND"
     # What an API client or an operator can get wrong.
     FIELD_INVALID = "FIELD_INVALID"
@@ -277,7 +280,8 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "INVALID_ARGUMENT",
         "4.06",
         "Accept is not supported",
-        "Accept content format 112 or 110 (SenML CBOR, JSON) or 11544 (LwM2M CBOR).",
+        "Accept content format 112 or 110 (SenML CBOR, JSON) or 11544 (LwM2M CBOR), for a certificate 281 "
+        "(PKCS#7) or 287 (DER).",
     ),
     Reason.REQUEST_MALFORMED: ErrorSpec(
         "INVALID_ARGUMENT", "4.00", "Malformed request", "Check the request."
@@ -310,6 +314,25 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "4.03",
         "Device released",
         "Bootstrap again to get the current owner's credentials.",
+    ),
+    Reason.BOOTSTRAP_REQUIRED: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "4.03",
+        "No bootstrap waits for a certificate",
+        "Send a Bootstrap-Request on this DTLS session first; it entitles to one certificate.",
+    ),
+    Reason.SIGNING_REQUEST_INVALID: ErrorSpec(
+        "INVALID_ARGUMENT",
+        "4.00",
+        "CSR is invalid",
+        "Send PKCS#10 in DER: a P-256 key, SHA-256 or longer, and in the subject no other CN, L or OU than "
+        "the device's endpoint name, ID and account.",
+    ),
+    Reason.CERTIFICATE_NOT_REQUESTED: ErrorSpec(
+        "DEADLINE_EXCEEDED",
+        "",  # there is no request to answer
+        "The device asked for no certificate",
+        "Its client may not know security mode 4 (EST): then set lwm2m_credentials to delivered.",
     ),
     Reason.REGISTRATION_NOT_FOUND: ErrorSpec(
         "NOT_FOUND", "4.04", "Not registered", "Register again with POST /rd (LwM2M 1.0 §5.3.2)."

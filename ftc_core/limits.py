@@ -121,6 +121,11 @@ REFUSED_LINGER_S = 10.0
 FAREWELLS_MAX = 10_000
 """Peers whose last records a worker keeps for when they were lost: 10 MB. Each is kept until 10,000 others
 have gone, which at 200 onboardings a second is 50 s: three of a device's four retransmissions."""
+EST_ENROLMENT_TIMEOUT_S = 45.0
+"""Seconds from Bootstrap-Finish to the certificate request, and from that until its answer was fetched: a
+small device makes a P-256 key in some seconds. Less than IDLE_TIMEOUT_S, so that the reason is told."""
+SIGNING_REQUEST_MAX_BYTES = 4_096
+"""Bytes of a certificate request in DER: one with an endpoint name of 256 bytes has 600."""
 CREDENTIAL_DER_MAX_BYTES = 1_024
 """Bytes of a client certificate in DER: the default buffer of a widely used client."""
 

@@ -114,6 +114,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Days for which an LwM2M client certificate is valid (never beyond the issuing CA).",
         ),
     ] = 3_650
+    lwm2m_credentials: Annotated[
+        Literal["delivered", "est"],
+        Meta(
+            description="How a device comes by its LwM2M key: delivered (made here, and written to it with "
+            "its certificate) or est (made by the device, which asks for the certificate: for clients that "
+            "know security mode 4, in LwM2M from 1.1 on, and Izuma's if built with EST; others fail)."
+        ),
+    ] = "delivered"
     lwm2m_lifetime_s: Annotated[
         int,
         Meta(

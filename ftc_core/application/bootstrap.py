@@ -16,6 +16,7 @@ import structlog
 from ftc_core.application.commit import Commit, submit
 from ftc_core.application.overload import check_backlog
 from ftc_core.credentials.issuer import CredentialIssuer
+from ftc_core.credentials.signing_request import judge_signing_request
 from ftc_core.domain.certificate import TrustAnchor
 from ftc_core.domain.claim import ClaimRequest, decide
 from ftc_core.domain.device import Device
@@ -24,7 +25,7 @@ from ftc_core.errors import FtcError, Reason
 from ftc_core.lwm2m.sequence import BootstrapGrant
 from ftc_core.lwm2m.timeline import Step
 from ftc_core.observability.counts import BootstrapCounts
-from ftc_core.storage.commands import ClaimDevice, Claimed, MarkBootstrapped, Outcome, RecordFailedBootstrap
+from ftc_core.storage.commands import ClaimDevice, Claimed, MarkBootstrapped, Outcome, RecordBootstrap
 from ftc_core.storage.port import Store
 
 __all__ = ["BootstrapService", "Conversation", "ServerFacts"]
@@ -63,7 +64,8 @@ class BootstrapService:
     """Claims devices and hands out their credentials. Every call is for the thread that runs the worker.
 
     `backlog_s` is how long claims wait for their commit, in seconds; with it, claims are put off while that
-    is long (`overload`), without it they wait.
+    is long (`overload`), without it they wait. With `enrolls` a grant has no credential: the device makes its
+    key, and asks for the certificate (`enroll`).
     """
 
     def __init__(
@@ -76,7 +78,10 @@ class BootstrapService:
         new_id: Callable[[], str],
         counts: BootstrapCounts | None = None,
         backlog_s: Callable[[], float] | None = None,
+        *,
+        enrolls: bool = False,
     ) -> None:
+        self.enrolls = enrolls
         self._store = store
         self._commit = commit
         self._issuer = issuer
@@ -135,22 +140,53 @@ class BootstrapService:
 
         submit(self._commit, command, committed)
 
+    def enroll(self, request: ClaimRequest, device: Device, csr: bytes) -> bytes:
+        """The certificate (DER) that `device`, which was claimed by `request`, asks for by `csr` (PKCS#10).
+
+        The claim is judged once more, as a new one would be, and changes nothing: a device that was released,
+        transferred or blocked since gets none. Raises FtcError: the reason of the claim decision,
+        CREDENTIALS_RELEASED, SIGNING_REQUEST_INVALID, or INTERNAL_4.
+        """
+        now = self._utc_now()
+        with self._store.view() as view:
+            granted = decide(view.claim_facts(request), now).granted()
+        if (granted.account_id, granted.device_id) != (device.account_id, device.id):
+            raise FtcError(Reason.CREDENTIALS_RELEASED)
+        names = {
+            "endpoint_name": device.endpoint_name,
+            "device_id": device.id,
+            "account_id": device.account_id,
+        }
+        key = judge_signing_request(csr, **names)
+        try:
+            certificate = self._issuer.certify(key, **names, now=now)
+        except FtcError as error:
+            _log.error("certificate not issued", device=device.id, reason=error.reason, **error.metadata)
+            raise
+        self._counts.credentials += 1
+        return certificate
+
     def bootstrapped(self, account_id: str, device_id: str, conversation: Conversation) -> None:
         """The device acknowledged Bootstrap-Finish: record it.
 
-        Nobody waits for this. A device that was released in the meantime stays released.
+        `conversation` may be about to go on, with the device's certificate. Nobody waits for this. A device
+        that was released in the meantime stays released.
         """
         now = self._utc_now()
         self._record(MarkBootstrapped(account_id, device_id, now, _dated(conversation, now)))
+
+    def enrolled(self, account_id: str, device_id: str, conversation: Conversation) -> None:
+        """The device has its certificate, too: record it. Nobody waits for this."""
+        self._record(RecordBootstrap(account_id, device_id, _dated(conversation, self._utc_now())))
 
     def failed(self, account_id: str, device_id: str, conversation: Conversation, error: FtcError) -> None:
         """The bootstrap of a claimed device failed: record how far it got. Nobody waits for this."""
         failed = msgspec.structs.replace(
             _dated(conversation, self._utc_now()), reason=error.reason.value, error=error.message
         )
-        self._record(RecordFailedBootstrap(account_id, device_id, failed))
+        self._record(RecordBootstrap(account_id, device_id, failed))
 
-    def _record(self, command: MarkBootstrapped | RecordFailedBootstrap) -> None:
+    def _record(self, command: MarkBootstrapped | RecordBootstrap) -> None:
         def committed(outcome: Outcome | FtcError) -> None:
             if isinstance(outcome, FtcError):
                 _log.warning("bootstrap not recorded", device=command.device_id, reason=outcome.reason)
@@ -167,18 +203,22 @@ class BootstrapService:
 
     def _grant(self, claimed: Claimed, device_certificate: bytes | None) -> BootstrapGrant | FtcError:
         device, servers = claimed.device, self._servers
-        try:
-            credential = self._issuer.issue(
-                endpoint_name=device.endpoint_name,
-                device_id=device.id,
-                account_id=device.account_id,
-                now=self._utc_now(),
-            )
-        except FtcError as error:
-            # The claim stands; the device's next attempt resumes here.
-            _log.error("credential not issued", device=device.id, reason=error.reason, **error.metadata)
-            return error
-        self._counts.credentials += 1
+        credential, issuing_ca = None, None
+        if self.enrolls:
+            issuing_ca = self._issuer.authority_der
+        else:
+            try:
+                credential = self._issuer.issue(
+                    endpoint_name=device.endpoint_name,
+                    device_id=device.id,
+                    account_id=device.account_id,
+                    now=self._utc_now(),
+                )
+            except FtcError as error:
+                # The claim stands; the device's next attempt resumes here.
+                _log.error("credential not issued", device=device.id, reason=error.reason, **error.metadata)
+                return error
+            self._counts.credentials += 1
         return BootstrapGrant(
             account_id=device.account_id,
             device_id=device.id,
@@ -186,8 +226,9 @@ class BootstrapService:
             lwm2m_uri=servers.lwm2m_uri,
             lwm2m_server_certificate=servers.server_ca,
             lwm2m_end_entity_certificate=servers.lwm2m_certificate,
-            client_certificate=credential.certificate_der,
-            client_key=credential.private_key_der,
+            client_certificate=None if credential is None else credential.certificate_der,
+            client_key=None if credential is None else credential.private_key_der,
+            issuing_certificate=issuing_ca,
             bootstrap_uri=servers.bootstrap_uri,
             bootstrap_server_certificate=servers.server_ca,
             device_certificate=device_certificate,

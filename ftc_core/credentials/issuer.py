@@ -1,4 +1,5 @@
-"""The issuer of LwM2M client credentials: a fresh P-256 key and a certificate for each bootstrap.
+"""The issuer of LwM2M client credentials: for each bootstrap a certificate, with a fresh P-256 key unless the
+device has its own.
 
 On the path of every onboarding, so everything that does not depend on the device is built once, and the
 certificate carries two extensions only: the authority's key identifier (so that a verifier picks the right
@@ -58,10 +59,35 @@ class CredentialIssuer:
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         )
 
+    @property
+    def authority_der(self) -> bytes:
+        """The issuing CA's certificate in DER."""
+        return self._authority.certificate_der
+
     def issue(
         self, *, endpoint_name: str, device_id: str, account_id: str, now: datetime
     ) -> IssuedCredential:
-        """A new key and its certificate, `CN=<endpoint_name>, L=<device_id>, OU=<account_id>`.
+        """A new key and its certificate; as `certify`."""
+        key = ec.generate_private_key(_CURVE)
+        certificate = self.certify(
+            key.public_key(),
+            endpoint_name=endpoint_name,
+            device_id=device_id,
+            account_id=account_id,
+            now=now,
+        )
+        return IssuedCredential(certificate, private_key_der(key))
+
+    def certify(
+        self,
+        public_key: ec.EllipticCurvePublicKey,
+        *,
+        endpoint_name: str,
+        device_id: str,
+        account_id: str,
+        now: datetime,
+    ) -> bytes:
+        """The key's certificate in DER, `CN=<endpoint_name>, L=<device_id>, OU=<account_id>`.
 
         `now` is aware, UTC; the certificate never outlives the issuing CA. Raises FtcError INTERNAL_4 if
         the CA has expired, the names cannot stand in a certificate, or it would be longer than
@@ -69,11 +95,10 @@ class CredentialIssuer:
         """
         if now >= self._ends:
             raise FtcError(Reason.INTERNAL_4, metadata={"cause": "the issuing CA has expired"})
-        key = ec.generate_private_key(_CURVE)
         try:
             certificate = (
                 self._template.subject_name(credential_subject(endpoint_name, device_id, account_id))
-                .public_key(key.public_key())
+                .public_key(public_key)
                 .serial_number(new_serial_number())
                 .not_valid_before(now - CLOCK_SKEW_ALLOWANCE)
                 .not_valid_after(min(now + self._validity, self._ends))
@@ -89,4 +114,4 @@ class CredentialIssuer:
                     "cause": f"the certificate has {len(der)} bytes, at most {CREDENTIAL_DER_MAX_BYTES} fit"
                 },
             )
-        return IssuedCredential(der, private_key_der(key))
+        return der

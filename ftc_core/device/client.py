@@ -14,6 +14,10 @@ and where that client departs from it:
       ▼                      ▼                     ▼
       └─ refused, no answer ─┴─ a write is bad ────┴──▶ FAILED
 
+If the account has security mode EST, ENROLLING comes before DONE: the device makes its key, asks for the
+certificate on the same association, and is DONE with the answer, or else FAILED.
+
+
 - The Bootstrap-Request repeats the query of the bootstrap URI, and says `iep` and `mccv` only if there is
   one: a device that was never claimed sends `ep` alone, and a proof if it has a claim secret.
 - What overtakes the answer to the Bootstrap-Request is ignored.
@@ -24,7 +28,8 @@ and where that client departs from it:
 
 A client by the book (LwM2M 1.0 to 1.2) answers Discover and Read, and Finish at once; it has succeeded when
 the server closes, or has not asked again for FINISH_LINGER_S. One that `packs` asks for a Bootstrap-Pack
-first, which is all that it needs; if it is refused, or cannot use it, it sends a Bootstrap-Request.
+first, which is all that it needs; if it is refused, or cannot use it, it sends a Bootstrap-Request. It knows
+EST from 1.1 on.
 
 How the outcome is kept, and when the next attempt starts, is the business of `device.bundle` and
 `device.retry`.
@@ -33,7 +38,8 @@ How the outcome is kept, and when the next attempt starts, is the business of `d
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -41,16 +47,17 @@ from urllib.parse import urlsplit
 from aiocoap.numbers.codes import Code
 
 from ftc_core.device.effects import UNANSWERED, Ignore, RespondSeparately
+from ftc_core.device.enrolment import Enrolment, SigningRequest, make_signing_request
 from ftc_core.device.model import IZUMA, ClientModel
 from ftc_core.device.objects import AccountObjects, RefusedError
 from ftc_core.device.retry import asked_wait_s
 from ftc_core.errors import FtcError, Reason
-from ftc_core.limits import BOOTSTRAP_SESSION_TIMEOUT_S
+from ftc_core.limits import BOOTSTRAP_SESSION_TIMEOUT_S, EST_ENROLMENT_TIMEOUT_S
 from ftc_core.lwm2m import content
 from ftc_core.lwm2m.discovery import VERSION_1_1
 from ftc_core.lwm2m.effects import Respond, SendRequest
 from ftc_core.lwm2m.messages import diagnostic_of, dotted, refusal, request, response
-from ftc_core.lwm2m.objects import SecurityInstance, ServerInstance
+from ftc_core.lwm2m.objects import SecurityInstance, SecurityMode, ServerInstance
 from ftc_core.lwm2m.request import CLAIM_PROOF_PARAMETER
 from ftc_core.lwm2m.timeline import Step, Timeline
 
@@ -70,7 +77,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class BootstrapOutcome:
-    """What the server wrote. `device_id` is the `iep` of its Bootstrap-Finish, "" if it said none."""
+    """What the server wrote, in `lwm2m` with a certificate and key that the device has made itself (EST).
+
+    `device_id` is the `iep` of its Bootstrap-Finish, "" if it said none.
+    """
 
     lwm2m: SecurityInstance
     server: ServerInstance
@@ -88,7 +98,7 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class BootstrapFailed:
-    """The bootstrap ended. `code` is that of a refused Bootstrap-Request, else ""; `text` says why.
+    """The bootstrap ended. `code` is that of a refused request of the device, else ""; `text` says why.
 
     `retry_after_s` are the seconds to wait at least, as the server asked: 0 if it did not.
     """
@@ -107,11 +117,13 @@ class _State(Enum):
     REQUESTING = auto()
     WRITING = auto()
     FINISHING = auto()
+    ENROLLING = auto()
     DONE = auto()
     FAILED = auto()
 
 
-_UNDER_WAY = frozenset({_State.REQUESTING, _State.WRITING, _State.FINISHING})
+_UNDER_WAY = frozenset({_State.REQUESTING, _State.WRITING, _State.FINISHING, _State.ENROLLING})
+_ASKING = frozenset({_State.REQUESTING, _State.ENROLLING})
 _LINK_FORMAT = 40
 FINISH_LINGER_S = 4.0
 """Seconds after the answer to Bootstrap-Finish: had it been lost, it would have been asked for again."""
@@ -122,7 +134,8 @@ class BootstrapClient:
 
     `bootstrap` is the account to start from, with the device's own certificate and key: its URI's query is
     repeated in the request. `device_id` is the one that an earlier bootstrap gave, or "". `model` says which
-    client it is. `now` is monotonic seconds. Inputs never raise, whatever the server sends.
+    client it is. `sign` makes a key and a certificate request for an endpoint name, device ID and account ID.
+    `now` is monotonic seconds. Inputs never raise, whatever the server sends.
     """
 
     def __init__(
@@ -133,8 +146,10 @@ class BootstrapClient:
         device_id: str = "",
         client_version: str = "",
         model: ClientModel = IZUMA,
+        sign: Callable[[str, str, str], SigningRequest] = make_signing_request,
     ) -> None:
         self._model = model
+        self._enrolment = Enrolment(endpoint_name, model, sign)
         self._query = _bootstrap_query(endpoint_name, bootstrap.server_uri, device_id, client_version)
         self._objects = AccountObjects(bootstrap, model)
         self._state = _State.IDLE
@@ -169,11 +184,13 @@ class BootstrapClient:
             self._requested = exchange
 
     def response_received(self, exchange: int, message: Message, now: float) -> None:
-        """The server answered the Bootstrap-Request, or the Bootstrap-Pack-Request."""
-        if self._state is not _State.REQUESTING or exchange != self._requested:
+        """The server answered the Bootstrap-Request, Bootstrap-Pack-Request or certificate request."""
+        if self._state not in _ASKING or exchange != self._requested:
             return
         self._timeline.end(now, dotted(message))
-        if self._packing and message.code == Code.CONTENT:
+        if self._state is _State.ENROLLING:
+            self._enrolled(message, now)
+        elif self._packing and message.code == Code.CONTENT:
             self._unpack(message, now)
         elif self._packing:
             self._packing = False
@@ -186,8 +203,8 @@ class BootstrapClient:
             self._fail(diagnostic_of(message), now, code=code, retry_after_s=wait)
 
     def exchange_failed(self, exchange: int, cause: FailureCause, now: float) -> None:
-        """The server did not answer the Bootstrap-Request."""
-        if self._state is _State.REQUESTING and exchange == self._requested:
+        """The server did not answer a request."""
+        if self._state in _ASKING and exchange == self._requested:
             self._fail(UNANSWERED[cause], now)
 
     def request_received(self, exchange: int, message: Message, now: float) -> None:
@@ -217,7 +234,7 @@ class BootstrapClient:
     def response_acknowledged(self, exchange: int, now: float) -> None:
         """The server acknowledged the separate answer to Bootstrap-Finish."""
         if self._state is _State.FINISHING and exchange == self._finish:
-            self._succeed(now)
+            self._finished(now)
 
     def response_lost(self, exchange: int, now: float) -> None:
         """The server never acknowledged it."""
@@ -226,8 +243,8 @@ class BootstrapClient:
 
     def association_closed(self, now: float) -> None:
         """The server sent close_notify, or the association was lost."""
-        if self._state is _State.FINISHING:
-            self._succeed(now)
+        if self._state is _State.FINISHING and not self._enrolls():
+            self._finished(now)
         elif self._state in _UNDER_WAY:
             self._fail("the association was closed", now)
 
@@ -240,7 +257,7 @@ class BootstrapClient:
         if self._deadline is None or now < self._deadline:
             return
         if self._state is _State.FINISHING and not self._model.izuma:
-            self._succeed(now)
+            self._finished(now)
         else:
             self._fail("the bootstrap took too long", now)
 
@@ -268,7 +285,7 @@ class BootstrapClient:
             self._packing = False
             self._ask(now)
         else:
-            self._succeed(now)
+            self._finished(now)
 
     def _may_read(self, message: Message) -> bool:
         """Whether this GET is a Bootstrap-Discover or Bootstrap-Read that the model answers."""
@@ -305,6 +322,8 @@ class BootstrapClient:
         if not self._model.izuma:
             self._objects.check()
         self._outcome = self._written(device_id=_parameter(message.opt.uri_query, "iep"))
+        if self._model.izuma and self._enrolls() and not self._outcome.device_id:
+            raise RefusedError("BS FIN fails: missing EST iep param")
         self._state = _State.FINISHING
         self._finish = exchange
         if self._model.izuma:
@@ -312,6 +331,43 @@ class BootstrapClient:
         else:
             self._effects.append(Respond(exchange, response(Code.CHANGED)))
             self._deadline = now + FINISH_LINGER_S
+            if self._enrolls():
+                self._finished(now)
+
+    def _enrolls(self) -> bool:
+        """Whether the device has to ask for its certificate."""
+        return self._outcome is not None and self._outcome.lwm2m.mode == SecurityMode.EST
+
+    def _finished(self, now: float) -> None:
+        """All is written."""
+        self._timeline.end(now, "2.04")
+        if self._enrolls():
+            self._enroll(now)
+        else:
+            self._succeed()
+
+    def _enroll(self, now: float) -> None:
+        outcome = self._outcome
+        assert outcome is not None  # noqa: S101 - `_enrolls` said so
+        self._state, self._deadline = _State.ENROLLING, now + EST_ENROLMENT_TIMEOUT_S
+        self._timeline.begin("EST enrolment", now)
+        self._label += 1
+        self._effects.append(
+            SendRequest(self._label, self._enrolment.request(outcome.lwm2m, outcome.device_id))
+        )
+
+    def _enrolled(self, message: Message, now: float) -> None:
+        outcome = self._outcome
+        assert outcome is not None  # noqa: S101 - set on the way to ENROLLING
+        if message.code is None or not message.code.is_successful():
+            self._fail(diagnostic_of(message), now, code=dotted(message))
+            return
+        try:
+            self._outcome = replace(outcome, lwm2m=self._enrolment.completed(outcome.lwm2m, message))
+        except ValueError as error:
+            self._fail(f"the certificate cannot be used: {error}", now)
+        else:
+            self._succeed()
 
     def _written(self, *, device_id: str) -> BootstrapOutcome:
         return BootstrapOutcome(
@@ -321,10 +377,9 @@ class BootstrapClient:
             device_id=device_id,
         )
 
-    def _succeed(self, now: float) -> None:
+    def _succeed(self) -> None:
         outcome = self._outcome
         assert outcome is not None  # noqa: S101 - set on the way to FINISHING
-        self._timeline.end(now, "2.04")
         self._state, self._deadline = _State.DONE, None
         self._effects.append(Succeeded(outcome, self._timeline.steps()))
 

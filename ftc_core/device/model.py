@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ftc_core.lwm2m import content, lwm2m_cbor, tlv
 from ftc_core.lwm2m.discovery import VERSION_1_0, VERSION_1_1, Version
+from ftc_core.lwm2m.est import CERTS_ONLY
 
 __all__ = ["IZUMA", "VERSION_1_2", "ClientModel"]
 
@@ -22,7 +23,8 @@ class ClientModel:
     and from 1.1 on Bootstrap-Read; else with 4.05, Izuma's with silence. `content_format` is its `pct`, which
     1.0 does not have, and its Accept for a pack. `packs`: it asks for a Bootstrap-Pack first.
     `pins_certificate`: it takes resource 4 for the server's own certificate, unless resource 15 says that it
-    is another. `token_bytes` (4 to 8) is the length of its tokens.
+    is another. `token_bytes` (4 to 8) is the length of its tokens. `certificate_format` is its Accept for a
+    certificate by EST, 281 or 287, or None.
     """
 
     version: Version = VERSION_1_0
@@ -33,6 +35,7 @@ class ClientModel:
     packs: bool = False
     pins_certificate: bool = True
     token_bytes: int = 8
+    certificate_format: int | None = CERTS_ONLY
 
     def __post_init__(self) -> None:
         """Raises ValueError for what the version does not have."""
@@ -55,10 +58,22 @@ class ClientModel:
         return _TLV_FORMATS
 
     @property
+    def enrolls(self) -> bool:
+        """Whether it knows security mode EST."""
+        return self.izuma or self.version >= VERSION_1_1
+
+    @property
     def version_text(self) -> str:
         """As in `lwm2m=1.0`."""
         return f"{self.version[0]}.{self.version[1]}"
 
 
-IZUMA = ClientModel(izuma=True, bootstrap_instance=1, discovers=False, pins_certificate=False, token_bytes=4)
-"""The widely used client: 1.0, accounts at /0/0 and /0/1, silent on Discover, tokens of 32 bits."""
+IZUMA = ClientModel(
+    izuma=True,
+    bootstrap_instance=1,
+    discovers=False,
+    pins_certificate=False,
+    token_bytes=4,
+    certificate_format=None,
+)
+"""The widely used client, with EST: 1.0, accounts at /0/0 and /0/1, silent on Discover, tokens of 32 bits."""

@@ -67,7 +67,11 @@ class AccountObjects:
         if target[0] not in (_SECURITY, _SERVER, _DEVICE):
             raise RefusedError("Invalid path")
         self.take(target, content_format, payload)
-        if self._model.izuma and target[0] == _SECURITY and not all(map(_is_usable, self._security.values())):
+        if (
+            self._model.izuma
+            and target[0] == _SECURITY
+            and not all(map(self._usable, self._security.values()))
+        ):
             raise RefusedError("BS FIN fails :Invalid security object")
 
     def take(self, path: Path, content_format: int | None, payload: bytes) -> None:
@@ -121,10 +125,26 @@ class AccountObjects:
     def check(self) -> None:
         """What a client by the book looks at in the end. Raises RefusedError."""
         account = self.lwm2m_account()
-        if not _is_usable(account):
+        if not self._usable(account):
             raise RefusedError("The LwM2M account is not usable")
         if not any(server.short_server_id == account.short_server_id for server in self._servers.values()):
             raise RefusedError("No Server instance for the LwM2M account")
+
+    def _usable(self, instance: SecurityInstance) -> bool:
+        credentials = (instance.public_key, instance.server_public_key, instance.secret_key)
+        if not instance.server_uri:
+            return False
+        match instance.mode:
+            case SecurityMode.CERTIFICATE:
+                return all(credentials)
+            case SecurityMode.EST if self._model.enrolls:  # the device is going to get its own certificate
+                return bool(instance.server_public_key) and not (
+                    instance.bootstrap_server or instance.public_key or instance.secret_key
+                )
+            case SecurityMode.NO_SEC:
+                return True
+            case _:
+                return False
 
     def lwm2m_account(self) -> SecurityInstance:
         """The Security instance to register with. Raises RefusedError if the server wrote none."""
@@ -164,20 +184,3 @@ def _by_instance(values: Values) -> dict[tuple[int, int], dict[int, Value]]:
 
 def _ssid(short_server_id: int | None) -> str:
     return "" if short_server_id is None else f";ssid={short_server_id}"
-
-
-def _is_usable(instance: SecurityInstance) -> bool:
-    credentials = (instance.public_key, instance.server_public_key, instance.secret_key)
-    if not instance.server_uri:
-        return False
-    match instance.mode:
-        case SecurityMode.CERTIFICATE:
-            return all(credentials)
-        case SecurityMode.EST:  # the device is going to enroll its own certificate
-            return bool(instance.server_public_key) and not (
-                instance.bootstrap_server or instance.public_key or instance.secret_key
-            )
-        case SecurityMode.NO_SEC:
-            return True
-        case _:
-            return False

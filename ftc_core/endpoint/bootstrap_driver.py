@@ -24,7 +24,15 @@ from ftc_core.dtls.trust import VerifiedPath
 from ftc_core.endpoint.udp import Origin
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import IDLE_TIMEOUT_S, REFUSED_LINGER_S
-from ftc_core.lwm2m.bootstrap import BootstrapSession, Claim, Completed, Failed, Superseded
+from ftc_core.lwm2m.bootstrap import (
+    BootstrapSession,
+    Claim,
+    Completed,
+    Enroll,
+    Failed,
+    Finished,
+    Superseded,
+)
 from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
 from ftc_core.lwm2m.request import BootstrapRequest
 from ftc_core.lwm2m.sequence import BootstrapGrant
@@ -35,7 +43,9 @@ __all__ = ["BootstrapDriver"]
 
 _log = structlog.get_logger(__name__)
 
-_NO_DENIAL = frozenset({Reason.PATH_NOT_FOUND, Reason.METHOD_NOT_ALLOWED, Reason.OVERLOADED})
+_NO_DENIAL = frozenset(
+    {Reason.PATH_NOT_FOUND, Reason.METHOD_NOT_ALLOWED, Reason.BOOTSTRAP_REQUIRED, Reason.OVERLOADED}
+)
 """Refusals of what is no Bootstrap-Request, from a client that looks around; and of what was only put off,
 for which a denial would queue where the claim found no room."""
 
@@ -63,10 +73,12 @@ class BootstrapDriver:
         self._clock = clock
         self._counts = counts or BootstrapCounts()
         self._refused = refused
-        self._session = BootstrapSession()
+        self._session = BootstrapSession(enrolls=service.enrolls)
         self._idle_at = now + IDLE_TIMEOUT_S
         # What the request that is being served asks for, once that is understood.
         self._asked: BootstrapRequest | None = None
+        # The last claim of this conversation, and what it was made from.
+        self._claim_made: tuple[BootstrapRequest, ClaimRequest] | None = None
         # The device as the last claim of this conversation left it, once that is durable.
         self._claimed: Device | None = None
         self._gone = False
@@ -117,13 +129,18 @@ class BootstrapDriver:
                 case Superseded(steps):
                     self._counts.ended["superseded", ""] += 1
                     _log.info("bootstrap superseded", peer=str(self._origin), step=steps[-1].name)
+                case Finished(account_id, device_id, steps):
+                    conversation = Conversation(steps, now, str(self._origin))
+                    self._service.bootstrapped(account_id, device_id, conversation)
                 case Claim(request):
                     self._claim(request)
+                case Enroll(csr):
+                    self._enroll(csr, now)
                 case _ if self._gone:
                     pass  # there is nobody to send to
                 case Respond(exchange, message, error):
-                    if error is not None and error.reason not in _NO_DENIAL:
-                        self._refused(self._refusal(error))
+                    if error is not None:
+                        self._note_refusal(error)
                     if self._coap.send_response(exchange, message, now):
                         self._session.response_out(exchange, now)
                 case SendRequest(label, message):
@@ -144,6 +161,7 @@ class BootstrapDriver:
             claim_proof=request.claim_proof,
             channel_binding=self._path.channel_binding,
         )
+        self._claim_made = request, claim
         presented = self._path.leaf_der if self._path.chain_length == 1 else None
         self._claimed = None
         # A refusal is answered within this very call, a grant after the commit; `waiting` tells which.
@@ -165,6 +183,25 @@ class BootstrapDriver:
         self._service.claim(claim, presented, answered, claimed)
         waiting = True
 
+    def _enroll(self, csr: bytes, now: float) -> None:
+        made, device = self._claim_made, self._claimed
+        assert made is not None and device is not None  # noqa: S101 - the session is past its claim
+        self._asked, claim = made
+        try:
+            certificate = self._service.enroll(claim, device, csr)
+        except FtcError as error:
+            self._counts.enrolments["refused", error.reason.value] += 1
+            self._session.certificate_refused(error, now)
+        else:
+            self._counts.enrolments["issued", ""] += 1
+            self._session.certificate_issued(certificate, now)
+
+    def _note_refusal(self, error: FtcError) -> None:
+        if error.reason is Reason.BOOTSTRAP_REQUIRED:
+            self._counts.enrolments["refused", error.reason.value] += 1
+        if error.reason not in _NO_DENIAL:
+            self._refused(self._refusal(error))
+
     def _refusal(self, error: FtcError) -> Refusal:
         """What becomes the record of a Bootstrap-Request that was refused."""
         path, asked = self._path, self._asked
@@ -182,7 +219,8 @@ class BootstrapDriver:
 
     def _completed(self, effect: Completed, now: float) -> None:
         conversation = Conversation(effect.steps, now, str(self._origin))
-        self._service.bootstrapped(effect.account_id, effect.device_id, conversation)
+        record = self._service.enrolled if effect.enrolled else self._service.bootstrapped
+        record(effect.account_id, effect.device_id, conversation)
         self._counts.ended["completed", ""] += 1
         self._counts.durations.append(_seconds(effect.steps))
         _log.debug(
@@ -192,8 +230,8 @@ class BootstrapDriver:
             peer=str(self._origin),
             ms=round(_seconds(effect.steps) * 1_000, 1),
         )
-        if effect.packed:
-            self._idle_at = now + REFUSED_LINGER_S  # its last block may be asked for again
+        if effect.lingers:
+            self._idle_at = now + REFUSED_LINGER_S
         else:
             self.finished = True
 
@@ -202,6 +240,8 @@ class BootstrapDriver:
         if (device := self._claimed) is not None:
             conversation = Conversation(steps, now, str(self._origin))
             self._service.failed(device.account_id, device.id, conversation, error)
+        if error.reason is Reason.CERTIFICATE_NOT_REQUESTED:
+            self._counts.enrolments["missing", error.reason.value] += 1
         outcome = "refused" if len(steps) == 1 else "failed"
         self._counts.ended[outcome, error.reason.value] += 1
         _log.info(

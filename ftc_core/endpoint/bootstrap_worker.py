@@ -70,6 +70,7 @@ async def serve(
             new_id,
             counts,
             group.backlog_s if settings.overload_answer == "5.03" else None,
+            enrolls=settings.lwm2m_credentials == "est",
         )
 
         denials = DenialRecorder(store, commit, utc_now, new_id, loop.call_later, counts.denials)

@@ -98,6 +98,7 @@ def bootstrap_telemetry(counts: BootstrapCounts) -> Telemetry:
                 metrics.UNTRUSTED_ISSUERS, lambda: {(cause,): n for cause, n in counts.untrusted.items()}
             ),
             CounterFeed(metrics.BOOTSTRAPS, lambda: counts.ended),
+            CounterFeed(metrics.ENROLMENTS, lambda: counts.enrolments),
             CounterFeed(metrics.DENIALS, lambda: {(result,): n for result, n in counts.denials.items()}),
         ],
         Summary("devices bootstrapped", lambda: _told(counts.ended)),

@@ -30,8 +30,17 @@ state is ignored.
              │          WRITING_BOOTSTRAP_SECURITY                         PUT /0/1
              │                       ▼
              │                   FINISHING                                 POST /bs
+             │ last block out        │ acknowledged
+             ├───────────────────────┤
+             │                       │ the device is to ask for its certificate (EST)
              │                       ▼
-             └─ last block out ─▶ COMPLETED            (a new Bootstrap-Request: CLAIMING, from any state)
+             │                   ENROLLING                     the device: POST /est/sen
+             │                       │ 2.04 with the certificate
+             │                       ▼
+             │                  HANDING_OUT
+             │ the grant had         │ last block out
+             ▼ the certificate       ▼
+             └──────────────────▶ COMPLETED            (a new Bootstrap-Request: CLAIMING, from any state)
 
 Rules that the table cannot show:
 
@@ -47,29 +56,41 @@ Rules that the table cannot show:
   the Delete, so that it tells what is left, and how long a round trip takes (`lwm2m.acquaintance`). It need
   not answer: Izuma's numbers serve one that refuses, or stays silent twice and is not known to be 1.1.
 - A pack is complete when its last block is out; a device that did not get that one asks again.
-- The grant holds a private key: it is dropped as soon as the sequence ends.
+- The grant holds a private key, unless the device has its own: it is dropped as soon as the sequence ends.
+- **A bootstrap entitles to one certificate** by EST: the same request again gets the same answer, another one
+  none. A request that overtakes the answer to Bootstrap-Finish waits for it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiocoap.numbers.codes import Code
 
 from ftc_core.coap.events import FailureCause
 from ftc_core.errors import FtcError, Reason
-from ftc_core.limits import BOOTSTRAP_SESSION_TIMEOUT_S
+from ftc_core.limits import BOOTSTRAP_SESSION_TIMEOUT_S, EST_ENROLMENT_TIMEOUT_S
 from ftc_core.lwm2m import sequence
 from ftc_core.lwm2m.accounts import pack_layout
 from ftc_core.lwm2m.acquaintance import Acquaintance
+from ftc_core.lwm2m.bootstrap_effects import (
+    BootstrapEffect,
+    Claim,
+    Completed,
+    Enroll,
+    Failed,
+    Finished,
+    Superseded,
+)
 from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
+from ftc_core.lwm2m.enrolment import Enrolment
+from ftc_core.lwm2m.est import is_est_request, parse_est_request
 from ftc_core.lwm2m.messages import diagnostic_of, dotted, refusal, response
 from ftc_core.lwm2m.request import BootstrapRequest, parse_bootstrap_request
 from ftc_core.lwm2m.sequence import BootstrapGrant, SequenceStep
-from ftc_core.lwm2m.timeline import Step, Timeline
+from ftc_core.lwm2m.timeline import Timeline
 from ftc_core.lwm2m.transitions import TRANSITIONS, UNDER_WAY, BootstrapInput, BootstrapState
 
 if TYPE_CHECKING:
@@ -83,7 +104,9 @@ __all__ = [
     "BootstrapState",
     "Claim",
     "Completed",
+    "Enroll",
     "Failed",
+    "Finished",
     "Superseded",
 ]
 
@@ -91,6 +114,7 @@ __all__ = [
 _REQUEST_STEP = "Bootstrap-Request"
 _PACK_REQUEST_STEP = "Bootstrap-Pack-Request"
 _PACK_STEP = "Bootstrap-Pack"
+_EST_STEP = "EST enrolment"
 
 _CAUSES: Mapping[FailureCause, tuple[Reason, str]] = {
     FailureCause.TIMED_OUT: (Reason.INTERNAL_9, "the device did not answer"),
@@ -99,55 +123,21 @@ _CAUSES: Mapping[FailureCause, tuple[Reason, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Decide this request's claim, then call `claim_granted` or `claim_refused`, once."""
-
-    request: BootstrapRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """The device acknowledged Bootstrap-Finish: record it, then close the association.
-
-    `packed`: it was given a pack instead, whose last block may have to be sent again.
-    """
-
-    account_id: str
-    device_id: str
-    steps: tuple[Step, ...]
-    packed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The bootstrap ended; the device has been answered if it can be. A claim that was granted stays.
-
-    `error` is the refusal, or INTERNAL_7 (reset or lost), _8 (a write was rejected) or _9 (timed out), with
-    the step and the device's answer in its text.
-    """
-
-    error: FtcError
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Superseded:
-    """A new Bootstrap-Request replaced a bootstrap that had got as far as `steps`."""
-
-    steps: tuple[Step, ...]
-
-
-BootstrapEffect = Respond | SendRequest | Cancel | Claim | Completed | Failed | Superseded
+_LATE: Mapping[BootstrapState, str] = {
+    BootstrapState.ENROLLING: f"the device asked for none within {EST_ENROLMENT_TIMEOUT_S:.0f} s",
+    BootstrapState.HANDING_OUT: "the device did not fetch all of its certificate",
+}
+_CERTIFICATE_CODE = "2.04"
 
 
 class BootstrapSession:
     """One device's bootstrap over one association; see the module's theory of operation.
 
-    `now` is monotonic seconds and never goes backwards from one input to the next.
+    `now` is monotonic seconds and never goes backwards from one input to the next. `enrolls`: devices ask for
+    their certificates by EST, as their grants say; without it there is nothing below /est.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, enrolls: bool = False) -> None:
         self._state = BootstrapState.IDLE
         self._effects: deque[BootstrapEffect] = deque()
         self._timeline = Timeline()
@@ -163,6 +153,7 @@ class BootstrapSession:
         self._label = 0
         self._in_flight: int | None = None
         self._packed: int | None = None  # the exchange that a pack has answered
+        self._enrolment = Enrolment(self._effects.append) if enrolls else None
         # What is known of the client, and when it has been waited for long enough.
         self._client: Acquaintance | None = None
         self._impatient_at: float | None = None
@@ -181,10 +172,15 @@ class BootstrapSession:
     def request_received(self, exchange: int, message: Message, now: float) -> None:
         """The device sent a request, of whatever kind."""
         try:
+            if self._enrolment is not None and is_est_request(message):
+                self._enrolment.received(exchange, parse_est_request(message), self._state, self._grant)
+                return
             request = parse_bootstrap_request(message)
         except FtcError as error:
             self._effects.append(Respond(exchange, refusal(error), error))
             return
+        if self._enrolment is not None:
+            self._enrolment.begin(request.dialect)
         self._supersede(now)
         self._move(BootstrapInput.REQUESTED)
         self._request, self._unanswered = request, exchange
@@ -211,6 +207,18 @@ class BootstrapSession:
     def claim_refused(self, error: FtcError, now: float) -> None:
         """The claim was refused, or could not be decided."""
         if self._claim_decided():
+            self._break(error, now)
+
+    def certificate_issued(self, certificate: bytes, now: float) -> None:
+        """`Enroll` was granted: here it is, in DER."""
+        if self._enrolment is not None and self._enrolment.issued(certificate):
+            self._move(BootstrapInput.ACCEPTED)
+            self._deadline = now + EST_ENROLMENT_TIMEOUT_S
+
+    def certificate_refused(self, error: FtcError, now: float) -> None:
+        """`Enroll` was refused, or could not be decided."""
+        if self._enrolment is not None and (exchange := self._enrolment.refused()) is not None:
+            self._unanswered = exchange
             self._break(error, now)
 
     def request_sent(self, label: int, exchange: int) -> None:
@@ -249,12 +257,21 @@ class BootstrapSession:
         """The whole of an answer of ours was handed out, as far as the edge can tell."""
         if self._state is BootstrapState.PACKING and exchange == self._packed:
             self._timeline.end(now)
+            self._advance(self._end_of_writing(), now)
+        elif (
+            self._state is BootstrapState.HANDING_OUT
+            and self._enrolment is not None
+            and exchange == self._enrolment.handed_out
+        ):
+            self._timeline.end(now, _CERTIFICATE_CODE)
             self._advance(BootstrapInput.ACCEPTED, now)
 
     def association_closed(self, now: float) -> None:
         """The device closed the association, or it was closed for another reason."""
         if self._state in UNDER_WAY:
             self._unanswered = self._in_flight = None
+            if self._enrolment is not None:
+                self._enrolment.forget()
             self._break(self._error(Reason.INTERNAL_7, "the association was lost"), now)
 
     def get_timer(self) -> float | None:
@@ -267,7 +284,8 @@ class BootstrapSession:
         """Time has passed."""
         if self._deadline is not None and now >= self._deadline:
             self._cancel()
-            self._break(self._error(Reason.INTERNAL_9, "the bootstrap took too long"), now)
+            cause = _LATE.get(self._state, "the bootstrap took too long")
+            self._break(self._error(Reason.INTERNAL_9, cause), now)
         elif self._client is not None and self._impatient_at is not None and now >= self._impatient_at:
             self._cancel()
             self._timeline.end(now)
@@ -322,13 +340,22 @@ class BootstrapSession:
                 return client.after_clearing(answer)
             case BootstrapState.READING:
                 return client.after_reading(answer)
+            case BootstrapState.FINISHING:
+                return self._end_of_writing()
             case _:
                 return BootstrapInput.ACCEPTED
+
+    def _end_of_writing(self) -> BootstrapInput:
+        grant = self._grant
+        assert grant is not None  # noqa: S101 - set before any state with a step
+        return BootstrapInput.CERTIFICATE_DUE if grant.enrolls else BootstrapInput.ACCEPTED
 
     def _advance(self, moved_by: BootstrapInput, now: float) -> None:
         self._move(moved_by)
         if self._state is BootstrapState.COMPLETED:
             self._complete()
+        elif self._state is BootstrapState.ENROLLING:
+            self._await_certificate_request(now)
         else:
             self._begin_step(now)
 
@@ -373,6 +400,16 @@ class BootstrapSession:
         self._packed = exchange
         self._timeline.begin(_PACK_STEP, now)
 
+    def _await_certificate_request(self, now: float) -> None:
+        grant, enrolment = self._grant, self._enrolment
+        # Set before any state with a step; and a session for such grants is made as one:
+        assert grant is not None and enrolment is not None  # noqa: S101
+        self._step = None
+        self._deadline = now + EST_ENROLMENT_TIMEOUT_S
+        self._timeline.begin(_EST_STEP, now)
+        self._effects.append(Finished(grant.account_id, grant.device_id, self._timeline.steps()))
+        enrolment.due()
+
     def _cancel(self) -> None:
         if self._in_flight is not None:
             self._effects.append(Cancel(self._in_flight))
@@ -380,11 +417,17 @@ class BootstrapSession:
 
     def _error(self, reason: Reason, cause: str) -> FtcError:
         step = _REQUEST_STEP if self._step is None else self._step.name
+        if self._state in (BootstrapState.ENROLLING, BootstrapState.HANDING_OUT):
+            step = _EST_STEP
+        if self._state is BootstrapState.ENROLLING:  # whatever ended it
+            reason = Reason.CERTIFICATE_NOT_REQUESTED
         return FtcError(reason, f"{step}: {cause}", metadata={"step": step})
 
     def _break(self, error: FtcError, now: float) -> None:
         self._answer(refusal(error), now, error)
         self._timeline.end(now)
+        if self._enrolment is not None:
+            self._enrolment.fail(error)
         self._move(BootstrapInput.BROKEN)
         self._grant = self._deadline = self._step = self._impatient_at = None
         self._effects.append(Failed(error, self._timeline.steps()))
@@ -392,6 +435,8 @@ class BootstrapSession:
     def _complete(self) -> None:
         grant = self._grant
         assert grant is not None  # noqa: S101 - set before any state with a step
-        packed = self._step is None
+        lingers, enrolled = self._step is None, grant.enrolls
         self._grant = self._deadline = self._step = None
-        self._effects.append(Completed(grant.account_id, grant.device_id, self._timeline.steps(), packed))
+        self._effects.append(
+            Completed(grant.account_id, grant.device_id, self._timeline.steps(), lingers, enrolled)
+        )

@@ -53,6 +53,9 @@ class BootstrapGrant:
     `lwm2m_end_entity_certificate` is the LwM2M server's own, for clients that know it by that alone.
     `device_certificate` is the bootstrap certificate that the device presented, if it presented that one
     alone. `lifetime` is in seconds.
+
+    `client_certificate` and `client_key` are None where the device has a key of its own, and is to ask the CA
+    in `issuing_certificate` for its certificate: security mode EST (LwM2M 1.1 TS core, Appendix E.1).
     """
 
     account_id: str
@@ -61,21 +64,27 @@ class BootstrapGrant:
     lwm2m_uri: str
     lwm2m_server_certificate: bytes = field(repr=False)
     lwm2m_end_entity_certificate: bytes = field(repr=False)
-    client_certificate: bytes = field(repr=False)
-    client_key: bytes = field(repr=False)
+    client_certificate: bytes | None = field(repr=False)
+    client_key: bytes | None = field(repr=False)
     bootstrap_uri: str
     bootstrap_server_certificate: bytes = field(repr=False)
+    issuing_certificate: bytes | None = field(default=None, repr=False)
     device_certificate: bytes | None = field(default=None, repr=False)
     short_server_id: int = 1
     lifetime: int = 86_400
     binding: str = "U"
+
+    @property
+    def enrolls(self) -> bool:
+        """Whether the device is to ask for its certificate by EST."""
+        return self.client_certificate is None
 
     def lwm2m_security(self, layout: AccountLayout = _IZUMA) -> SecurityInstance:
         """The LwM2M server's Security instance."""
         whole = SecurityInstance(
             server_uri=f"{self.lwm2m_uri}?aid={self.account_id}",
             bootstrap_server=False,
-            mode=SecurityMode.CERTIFICATE,
+            mode=SecurityMode.EST if self.enrolls else SecurityMode.CERTIFICATE,
             public_key=self.client_certificate,
             server_public_key=self.lwm2m_server_certificate,
             secret_key=self.client_key,

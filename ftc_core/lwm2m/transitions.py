@@ -22,6 +22,8 @@ class BootstrapState(Enum):
     WRITING_BOOTSTRAP_SECURITY = auto()
     FINISHING = auto()
     PACKING = auto()
+    ENROLLING = auto()
+    HANDING_OUT = auto()
     COMPLETED = auto()
     FAILED = auto()
 
@@ -40,6 +42,8 @@ class BootstrapInput(Enum):
     """Something of an earlier owner is left on the client."""
     READ_WANTED = auto()
     """The client keeps servers whose Short Server IDs are not known."""
+    CERTIFICATE_DUE = auto()
+    """All is written, but for the certificate, which the device is to ask for."""
     BROKEN = auto()
 
 
@@ -64,8 +68,10 @@ TRANSITIONS: Mapping[BootstrapState, Mapping[BootstrapInput, BootstrapState]] = 
     _S.WRITING_LWM2M_SECURITY: {**_ALWAYS, _I.ACCEPTED: _S.WRITING_SERVER},
     _S.WRITING_SERVER: {**_ALWAYS, _I.ACCEPTED: _S.WRITING_BOOTSTRAP_SECURITY},
     _S.WRITING_BOOTSTRAP_SECURITY: {**_ALWAYS, _I.ACCEPTED: _S.FINISHING},
-    _S.FINISHING: {**_ALWAYS, _I.ACCEPTED: _S.COMPLETED},
-    _S.PACKING: {**_ALWAYS, _I.ACCEPTED: _S.COMPLETED},
+    _S.FINISHING: {**_ALWAYS, _I.ACCEPTED: _S.COMPLETED, _I.CERTIFICATE_DUE: _S.ENROLLING},
+    _S.PACKING: {**_ALWAYS, _I.ACCEPTED: _S.COMPLETED, _I.CERTIFICATE_DUE: _S.ENROLLING},
+    _S.ENROLLING: {**_ALWAYS, _I.ACCEPTED: _S.HANDING_OUT},
+    _S.HANDING_OUT: {**_ALWAYS, _I.ACCEPTED: _S.COMPLETED},
     _S.COMPLETED: {_I.REQUESTED: _S.CLAIMING},
     _S.FAILED: {_I.REQUESTED: _S.CLAIMING},
 }

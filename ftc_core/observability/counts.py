@@ -44,6 +44,8 @@ class BootstrapCounts:
     """(outcome, reason or ""): see `ftc_bootstraps_total`."""
     denials: Counter[str] = field(default_factory=Counter)
     """Refusals: `recorded`, `coalesced` or `dropped`: see `ftc_denials_total`."""
+    enrolments: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """(`issued`, `refused` or `missing`; reason or ""): see `ftc_est_enrolments_total`."""
     durations: list[float] = field(default_factory=list)
     """Seconds of each completed bootstrap since they were last taken."""
 

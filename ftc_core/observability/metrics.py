@@ -26,6 +26,7 @@ __all__ = [
     "CREDENTIALS",
     "DATAGRAMS",
     "DENIALS",
+    "ENROLMENTS",
     "HANDSHAKES",
     "LAG_SECONDS",
     "LEDGER_CHECKPOINTS",
@@ -121,9 +122,15 @@ DENIALS = Counter(
     "and cause), coalesced (a number was added), dropped (there was no room, or the store failed).",
     ("result",),
 )
+ENROLMENTS = Counter(
+    "ftc_est_enrolments",
+    "Certificates by EST: issued, refused, missing (the device never asked); with the reason of the catalogue"
+    " of errors.",
+    ("outcome", "reason"),
+)
 BOOTSTRAP_SECONDS = Histogram(
     "ftc_bootstrap_duration_seconds",
-    "Seconds from the Bootstrap-Request to the acknowledged Bootstrap-Finish.",
+    "Seconds from the Bootstrap-Request to the acknowledged Bootstrap-Finish, or (EST) to the certificate.",
     buckets=_LATENCIES_S,
 )
 

@@ -69,7 +69,7 @@ __all__ = [
     "MarkBootstrapped",
     "Outcome",
     "RecordApiKeyUses",
-    "RecordFailedBootstrap",
+    "RecordBootstrap",
     "RegisterDevice",
     "Submission",
     "Swept",
@@ -171,10 +171,11 @@ class MarkBootstrapped(msgspec.Struct, frozen=True, tag=True):
     bootstrap: LastBootstrap | None = None
 
 
-class RecordFailedBootstrap(msgspec.Struct, frozen=True, tag=True):
-    """A bootstrap failed after its claim → Done; `bootstrap` is kept as the device's last.
+class RecordBootstrap(msgspec.Struct, frozen=True, tag=True):
+    """A bootstrap ended, but not with Bootstrap-Finish → Done; `bootstrap` is kept as the device's last.
 
-    The device's state stays, and there is no event: the device tries again. RESOURCE_NOT_FOUND if the account
+    It failed after its claim, or went on to a certificate (EST). The device's state stays, and there is no
+    event. RESOURCE_NOT_FOUND if the account
     no longer owns the device.
     """
 
@@ -282,7 +283,7 @@ Command = (
     | DeleteEnrollment
     | ClaimDevice
     | MarkBootstrapped
-    | RecordFailedBootstrap
+    | RecordBootstrap
     | RegisterDevice
     | UpdateRegistration
     | DeregisterDevice

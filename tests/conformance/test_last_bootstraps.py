@@ -7,7 +7,7 @@ import msgspec
 from ftc_core.domain.device import Device
 from ftc_core.domain.last_bootstrap import BootstrapStep, LastBootstrap
 from ftc_core.errors import Reason
-from ftc_core.storage.commands import Done, MarkBootstrapped, RecordFailedBootstrap
+from ftc_core.storage.commands import Done, MarkBootstrapped, RecordBootstrap
 from tests.conformance.scene import HOUR, NOW, Scene
 
 GOOD = LastBootstrap(
@@ -65,7 +65,7 @@ def test_a_failed_one_takes_its_place_and_changes_nothing_of_the_device_but_its_
     before, kept = scene.revision(), scene.find_device(1)
     assert kept is not None
 
-    outcome = scene.run(RecordFailedBootstrap(device.account_id, device.id, BAD))
+    outcome = scene.run(RecordBootstrap(device.account_id, device.id, BAD))
 
     assert outcome == Done(before + 1)
     assert last_of(scene, device) == BAD
@@ -76,7 +76,7 @@ def test_a_failed_one_takes_its_place_and_changes_nothing_of_the_device_but_its_
 
 def test_a_claim_again_keeps_it_until_the_next_ends(scene: Scene) -> None:
     device = claimed(scene)
-    scene.run(RecordFailedBootstrap(device.account_id, device.id, BAD))
+    scene.run(RecordBootstrap(device.account_id, device.id, BAD))
 
     scene.claim(1)
 
@@ -92,7 +92,7 @@ def test_of_a_device_that_left_none_is_recorded_and_none_is_left(scene: Scene) -
     scene.release(enrollment)
 
     assert last_of(scene, device) is None
-    refusal = scene.refused(RecordFailedBootstrap(account.id, device.id, BAD))
+    refusal = scene.refused(RecordBootstrap(account.id, device.id, BAD))
     assert refusal.reason is Reason.RESOURCE_NOT_FOUND
     assert last_of(scene, device) is None
 

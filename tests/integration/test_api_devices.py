@@ -17,7 +17,7 @@ from ftc_core.storage.commands import (
     Claimed,
     DeregisterDevice,
     MarkBootstrapped,
-    RecordFailedBootstrap,
+    RecordBootstrap,
     RegisterDevice,
     Submission,
 )
@@ -144,7 +144,7 @@ def test_page_of_a_device_shows_its_objects_and_its_last_bootstrap(
         error="Bootstrap-Delete /0: the device reset the exchange",
         address="192.0.2.7:5784",
     )
-    record = RecordFailedBootstrap(tenant.id, claimed.id, last)
+    record = RecordBootstrap(tenant.id, claimed.id, last)
     before = get(tenant, claimed.id)
     assert not before.HasField("last_bootstrap")
     api.run(api.context.commit.execute(Submission(record)))

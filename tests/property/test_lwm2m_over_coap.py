@@ -252,7 +252,7 @@ def test_a_bootstrap_takes_no_more_round_trips_than_it_has_requests(name: str) -
     world.run()
     assert isinstance(world.ended, Completed)
     assert isinstance(world.outcome, Succeeded)
-    ended = world.outcome.steps[-1] if world.ended.packed else world.ended.steps[-1]
+    ended = world.outcome.steps[-1] if world.ended.lingers else world.ended.steps[-1]
     assert ended.ended_at == pytest.approx(ROUND_TRIPS[name] * 0.02)  # 10 ms each way
 
 

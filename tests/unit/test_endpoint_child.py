@@ -35,6 +35,7 @@ SETTINGS = Settings(
     log_format="json",
     log_level="debug",
     credential_validity_days=30,
+    lwm2m_credentials="est",
     lwm2m_lifetime_s=300,
     lwm2m_binding="UQ",
     short_server_id=99,

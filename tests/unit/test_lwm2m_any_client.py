@@ -383,7 +383,7 @@ def test_a_pack_completes_the_bootstrap_when_its_last_block_is_out() -> None:
     device.session.response_out(device.exchange, 102.0)
     (completed,) = device.settle()
     assert isinstance(completed, Completed)
-    assert completed.packed
+    assert completed.lingers
     assert [(step.name, step.ended_at, step.code) for step in completed.steps] == [
         ("Bootstrap-Pack-Request", 101.0, "2.05"),
         ("Bootstrap-Pack", 102.0, ""),

@@ -10,7 +10,7 @@ from ftc_core.domain.claim import ClaimFacts, Granted, decide
 from ftc_core.domain.device import Device, DeviceState
 from ftc_core.domain.event import EventKind
 from ftc_core.errors import FtcError, Reason
-from ftc_core.storage.commands import ClaimDevice, Claimed, Done, MarkBootstrapped, RecordFailedBootstrap
+from ftc_core.storage.commands import ClaimDevice, Claimed, Done, MarkBootstrapped, RecordBootstrap
 from ftc_core.storage.lmdb.devices import (
     add_device,
     change_device,
@@ -21,7 +21,7 @@ from ftc_core.storage.lmdb.devices import (
 from ftc_core.storage.lmdb.enrollments import claim_enrollment
 from ftc_core.storage.lmdb.writer import Writer
 
-__all__ = ["claim_device", "mark_bootstrapped", "record_failed_bootstrap"]
+__all__ = ["claim_device", "mark_bootstrapped", "record_bootstrap"]
 
 
 def claim_device(writer: Writer, command: ClaimDevice) -> Claimed:
@@ -55,7 +55,7 @@ def mark_bootstrapped(writer: Writer, command: MarkBootstrapped) -> Done:
     return Done(revision)
 
 
-def record_failed_bootstrap(writer: Writer, command: RecordFailedBootstrap) -> Done:
+def record_bootstrap(writer: Writer, command: RecordBootstrap) -> Done:
     """See the command."""
     before = _owned(writer, command.account_id, command.device_id)
     after = msgspec.structs.replace(before, revision=writer.next_revision())

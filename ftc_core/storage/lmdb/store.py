@@ -42,7 +42,7 @@ from ftc_core.storage.commands import (
     MarkBootstrapped,
     Outcome,
     RecordApiKeyUses,
-    RecordFailedBootstrap,
+    RecordBootstrap,
     RegisterDevice,
     Submission,
     UpdateAccount,
@@ -263,8 +263,8 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return registrations.update_registration(writer, command)
         case MarkBootstrapped():
             return claims.mark_bootstrapped(writer, command)
-        case RecordFailedBootstrap():
-            return claims.record_failed_bootstrap(writer, command)
+        case RecordBootstrap():
+            return claims.record_bootstrap(writer, command)
         case RegisterDevice():
             return registrations.register_device(writer, command)
         case DeregisterDevice():
