@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
 from types import MappingProxyType
@@ -22,10 +23,14 @@ from ftc_core.coap.events import (
     ResponseReceived,
 )
 from ftc_core.coap.exchange import ExchangeLayer
+from ftc_core.credentials.issuer import CredentialIssuer
+from ftc_core.credentials.pki import create_authority
+from ftc_core.credentials.signing_request import judge_signing_request
 from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
 from ftc_core.device.effects import Ignore, RespondSeparately
 from ftc_core.device.model import IZUMA, VERSION_1_2, ClientModel
-from ftc_core.lwm2m.bootstrap import BootstrapSession, Claim, Completed, Failed
+from ftc_core.device.parameters import load_key_pair
+from ftc_core.lwm2m.bootstrap import BootstrapSession, Claim, Completed, Enroll, Failed, Finished
 from ftc_core.lwm2m.discovery import VERSION_1_1
 from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
 from ftc_core.lwm2m.objects import SecurityInstance
@@ -43,6 +48,9 @@ GRANT = BootstrapGrant(
     bootstrap_uri="coaps://b:5784",
     bootstrap_server_certificate=bytes(700),
 )
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+ISSUER = CredentialIssuer(create_authority("Issuing CA", now=NOW), timedelta(days=1))
+EST_GRANT = replace(GRANT, client_certificate=None, client_key=None, issuing_certificate=ISSUER.authority_der)
 OWN = SecurityInstance(
     server_uri="coaps://b:5784",
     bootstrap_server=True,
@@ -94,7 +102,9 @@ class World:
                 ("device", 65_530, block_size, model.token_bytes),
             )
         }
-        self.server = BootstrapSession()
+        self.server = BootstrapSession(enrolls=grant.enrolls)
+        self.finishes = 0
+        self.certificates: list[bytes] = []
         self.device = BootstrapClient("dev-1", OWN, model=model)
         self.overtaken = 0
         self.ended: Completed | Failed | None = None
@@ -172,6 +182,13 @@ class World:
                 case Claim():
                     self.claims += 1
                     self.later(self.claim_s, "claim")
+                case Finished():
+                    self.finishes += 1
+                case Enroll(csr):
+                    names = {"endpoint_name": "dev-1", "device_id": "d" * 32, "account_id": "a" * 32}
+                    key = judge_signing_request(csr, **names)
+                    self.certificates.append(ISSUER.certify(key, **names, now=NOW))
+                    self.server.certificate_issued(self.certificates[-1], self.now)
                 case Completed() | Failed():
                     self.ended = effect
 
@@ -317,3 +334,79 @@ def test_most_bootstraps_survive_a_terrible_network_also_when_writes_overtake_th
     succeeded = [world for world in worlds if isinstance(world.outcome, Succeeded)]
     assert len(succeeded) >= 36
     assert any(world.overtaken for world in succeeded)
+
+
+# --- with a certificate by EST ---------------------------------------------------------------------------
+
+EST_MODELS = {
+    name: model
+    for name, model in {
+        **MODELS,
+        "1.1, DER wanted": replace(MODELS["1.1"], certificate_format=287),
+        "1.2, nothing wanted": replace(MODELS["1.2"], certificate_format=None),
+    }.items()
+    if model.enrolls
+}
+
+
+def check_enrolled(world: World, case: object = None) -> None:
+    """Both ends agree on one certificate, for a key that the server has never seen."""
+    assert isinstance(world.ended, Completed), (case, world.ended)
+    assert isinstance(world.outcome, Succeeded), (case, world.outcome)
+    assert world.ended.enrolled
+    assert world.finishes == 1, case
+    account = world.outcome.outcome.lwm2m
+    assert [account.public_key] == world.certificates, case
+    load_key_pair(account.public_key or b"", account.secret_key or b"")
+    for steps in (world.ended.steps, world.outcome.steps):
+        assert (steps[-1].name, steps[-1].code) == ("EST enrolment", "2.04"), case
+
+
+@pytest.mark.parametrize("model", EST_MODELS.values(), ids=EST_MODELS)
+@pytest.mark.parametrize("block_size", [1024, 512, 256, 128, 64, 16])
+def test_a_device_enrolls_whatever_its_block_size(block_size: int, model: ClientModel) -> None:
+    """Both ways: its request goes out, and the answer comes in, in blocks of that size."""
+    world = World(1, loss=0.0, block_size=block_size, claim_s=0.005, model=model, grant=EST_GRANT)
+    world.run()
+    check_enrolled(world)
+
+
+@pytest.mark.parametrize("model", EST_MODELS.values(), ids=EST_MODELS)
+@pytest.mark.parametrize("block_size", [1024, 256])
+def test_the_loss_of_any_one_message_of_an_enrolment_is_made_good(
+    block_size: int, model: ClientModel
+) -> None:
+    whole = World(1, loss=0.0, block_size=block_size, claim_s=0.005, model=model, grant=EST_GRANT)
+    whole.run()
+    for number in range(whole.datagrams):
+        world = World(
+            1, loss=0.0, block_size=block_size, claim_s=0.005, model=model, lost=number, grant=EST_GRANT
+        )
+        world.run()
+        check_enrolled(world, number)
+
+
+@pytest.mark.parametrize("again_after_s", [0.005, 0.025, 0.08])
+def test_a_second_copy_of_any_one_message_of_an_enrolment_makes_no_second_certificate(
+    again_after_s: float,
+) -> None:
+    whole = World(1, loss=0.0, block_size=64, claim_s=0.005, grant=EST_GRANT)
+    whole.run()
+    for number in range(whole.datagrams):
+        world = World(
+            1, loss=0.0, block_size=64, claim_s=0.005, again={number: again_after_s}, grant=EST_GRANT
+        )
+        world.run()
+        check_enrolled(world, number)
+
+
+@pytest.mark.parametrize("name", EST_MODELS)
+@pytest.mark.parametrize("seed", range(20))
+def test_over_a_terrible_network_both_sides_end_and_agree_on_the_certificate(seed: int, name: str) -> None:
+    world = World(seed, loss=0.15, block_size=512, claim_s=0.1, model=EST_MODELS[name], grant=EST_GRANT)
+    world.run()
+    assert world.ended is not None
+    assert world.outcome is not None
+    assert len(world.certificates) <= 1
+    if isinstance(world.outcome, Succeeded):
+        check_enrolled(world)

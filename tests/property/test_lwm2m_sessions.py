@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -12,13 +14,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftc_core.coap.events import FailureCause
+from ftc_core.credentials.pki import create_authority
 from ftc_core.device.client import BootstrapClient, BootstrapFailed, Succeeded
 from ftc_core.device.effects import Ignore, RespondSeparately
 from ftc_core.device.model import IZUMA, VERSION_1_2, ClientModel
 from ftc_core.device.registration import RegistrationClient
 from ftc_core.errors import FtcError, Reason
 from ftc_core.lwm2m import content
-from ftc_core.lwm2m.bootstrap import BootstrapSession, BootstrapState, Claim, Completed, Failed, Superseded
+from ftc_core.lwm2m.bootstrap import (
+    TRANSITIONS,
+    BootstrapSession,
+    BootstrapState,
+    Claim,
+    Completed,
+    Enroll,
+    Failed,
+    Finished,
+    Superseded,
+)
 from ftc_core.lwm2m.discovery import VERSION_1_1
 from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
 from ftc_core.lwm2m.messages import request, response
@@ -40,8 +53,11 @@ GRANT = BootstrapGrant(
     bootstrap_server_certificate=b"bootstrap ca",
 )
 
+CERTIFICATE = create_authority("Any", now=datetime(2026, 11, 29, tzinfo=UTC)).certificate_der
+EST_GRANT = replace(GRANT, client_certificate=None, client_key=None, issuing_certificate=CERTIFICATE)
+
 ANY_TEXT = st.text(st.characters(), max_size=8)  # lone surrogates included
-SEGMENTS = st.sampled_from(["bs", "rd", "0", "1", "3", ACCOUNT, DEVICE, "bspack"]) | ANY_TEXT
+SEGMENTS = st.sampled_from(["bs", "rd", "0", "1", "3", ACCOUNT, DEVICE, "bspack", "est", "sen"]) | ANY_TEXT
 PARAMETERS = (
     st.sampled_from(
         ["ep=dev-1", "ep=dev-2", f"aid={ACCOUNT}", "aid=x", "pct=99", "pct=1", "lt=60", "lt=x", "b=U"]
@@ -55,6 +71,9 @@ PAYLOADS = st.binary(max_size=40) | st.sampled_from(
     [
         content.encode(
             11542, (0, 0), {(0, 0, n): value for n, value in GRANT.lwm2m_security().resources().items()}
+        ),
+        content.encode(
+            11542, (0, 0), {(0, 0, n): value for n, value in EST_GRANT.lwm2m_security().resources().items()}
         ),
         content.encode(11542, (1, 0), {(1, 0, n): value for n, value in GRANT.server().resources().items()}),
     ]
@@ -87,6 +106,13 @@ BOOTSTRAP_REQUESTS = st.builds(
     ),
     st.sampled_from([bytes(4), bytes(8)]),
 )
+EST_REQUESTS = st.builds(
+    lambda path, code, accept, csr: request(code, ("est", path), accept=accept, payload=csr),
+    st.sampled_from(["sen", "sen", "sen", "crts", "sren"]),
+    st.sampled_from([Code.POST, Code.POST, Code.GET]),
+    st.sampled_from([None, 281, 287, 60]),
+    st.sampled_from([b"one", b"two"]),
+)
 LINKS = st.sampled_from(
     [
         b"</0/0>",
@@ -107,17 +133,24 @@ EXCHANGES = st.integers(0, 8)
 class BootstrapEdge:
     """Performs a bootstrap session's effects and holds it to its promises."""
 
-    def __init__(self) -> None:
-        self.session = BootstrapSession()
+    def __init__(self, *, enrolls: bool = False) -> None:
+        self.session = BootstrapSession(enrolls=enrolls)
+        self.enrolls = enrolls
+        self.refusal: FtcError | None = None
+        """What the next certificate request is refused with, if it is."""
+        self.issued: set[bytes] = set()
+        """The certificate requests that were granted since the last claim."""
+        self.finished = False
         self.now = 0.0
         self.numbers = count(1)
         self.in_flight: set[int] = set()
         self.claims = 0
         self.granted = False
-        self.packed = 0
-        """The exchange of the newest pack."""
+        self.packed = self.handed_out = 0
+        """The exchange of the newest pack, and of the newest certificate."""
         self.open: set[int] = set()
         """Requests of the device that were neither answered nor cancelled."""
+        self.visited: set[BootstrapState] = set()
 
     def settle(self) -> None:
         while (effect := self.session.next_effect()) is not None:
@@ -131,7 +164,11 @@ class BootstrapEdge:
                 case Respond():
                     assert effect.exchange in self.open, "answered twice"
                     self.open.remove(effect.exchange)
-                    if effect.message.code == Code.CONTENT:
+                    if CERTIFICATE in effect.message.payload:
+                        assert self.enrolls
+                        assert self.issued or effect.message.code == Code.CONTENT, "nothing was granted"
+                        self.handed_out = effect.exchange
+                    elif effect.message.code == Code.CONTENT:
                         assert self.granted, "a pack before the claim was granted"
                         self.packed = effect.exchange
                     else:
@@ -143,10 +180,26 @@ class BootstrapEdge:
                 case Claim():
                     self.claims += 1
                     assert self.claims == 1, "two claims in flight"
-                    self.granted = False
+                    self.granted = self.finished = False
+                    self.issued.clear()
+                case Finished():
+                    assert self.granted
+                    assert self.enrolls
+                    assert not self.finished, "finished twice"
+                    self.finished = True
+                case Enroll():
+                    assert self.finished, "a certificate before all else is written"
+                    assert not self.issued, "a second certificate"
+                    if self.refusal is None:
+                        self.issued.add(effect.csr)
+                        self.session.certificate_issued(CERTIFICATE, self.now)
+                    else:
+                        self.session.certificate_refused(self.refusal, self.now)
                 case Superseded() | Completed() | Failed():
                     assert self.in_flight == set()
+                    assert not isinstance(effect, Completed) or effect.enrolled == bool(self.issued)
                     self.granted = False
+        self.visited.add(self.session.state)
         assert (self.session.get_timer() is None) == (
             self.session.state in (BootstrapState.IDLE, BootstrapState.COMPLETED, BootstrapState.FAILED)
         )
@@ -161,7 +214,7 @@ class BootstrapEdge:
             self.claims = 0
             self.granted = isinstance(decision, BootstrapGrant)
             if isinstance(decision, BootstrapGrant):
-                self.session.claim_granted(decision, self.now)
+                self.session.claim_granted(EST_GRANT if self.enrolls else decision, self.now)
             else:
                 self.session.claim_refused(decision, self.now)
 
@@ -180,6 +233,12 @@ class BootstrapEdge:
 
     def fetch(self) -> None:
         self.session.response_out(self.packed, self.now)
+
+    def fetch_certificate(self) -> None:
+        self.session.response_out(self.handed_out, self.now)
+
+    def judge_by(self, refusal: FtcError | None) -> None:
+        self.refusal = refusal
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -207,18 +266,66 @@ INPUTS = st.one_of(
     does(BootstrapEdge.stray, EXCHANGES, ANSWERS),
     does(BootstrapEdge.answer, LINKS),
     does(BootstrapEdge.fetch),
+    does(BootstrapEdge.ask, EST_REQUESTS),
+    does(BootstrapEdge.fetch_certificate),
+    does(BootstrapEdge.judge_by, st.none() | ERRORS),
     does(BootstrapEdge.wait, st.floats(0, 80) | st.floats(0, 2)),
     does(BootstrapEdge.lose),
 )
 
 
 @settings(max_examples=300)
-@given(st.lists(INPUTS, max_size=30))
-def test_the_bootstrap_session_keeps_its_promises(inputs: list[tuple[str, tuple[Any, ...]]]) -> None:
-    edge = BootstrapEdge()
+@given(st.booleans(), st.lists(INPUTS, max_size=30))
+def test_the_bootstrap_session_keeps_its_promises(
+    enrolls: bool, inputs: list[tuple[str, tuple[Any, ...]]]
+) -> None:
+    edge = BootstrapEdge(enrolls=enrolls)
     for action, arguments in inputs:
         getattr(edge, action)(*arguments)
         edge.settle()
+
+
+TO_THE_CERTIFICATE = [
+    BootstrapEdge.ask,
+    BootstrapEdge.decide,
+    *[BootstrapEdge.answer] * 5,
+    BootstrapEdge.ask,
+    BootstrapEdge.fetch_certificate,
+]
+"""Of a device of Izuma's family, to whom everything happens as it should."""
+
+
+@settings(max_examples=300)
+@given(st.integers(0, len(TO_THE_CERTIFICATE)), st.lists(INPUTS, max_size=10))
+def test_it_keeps_them_at_every_step_on_the_way_to_a_certificate(
+    steps: int, inputs: list[tuple[str, tuple[Any, ...]]]
+) -> None:
+    good: list[tuple[Any, ...]] = [
+        (with_token(request(Code.POST, ("bs",), query=("ep=dev-1",)), bytes(4)),),
+        (GRANT,),
+        (response(Code.DELETED),),
+        *[(response(Code.CHANGED),)] * 4,
+        (request(Code.POST, ("est", "sen"), payload=b"one"),),
+        (),
+    ]
+    edge = BootstrapEdge(enrolls=True)
+    for action, arguments in list(zip(TO_THE_CERTIFICATE, good, strict=True))[:steps]:
+        action(edge, *arguments)
+        edge.settle()
+    if steps == len(good):
+        assert {*edge.visited, BootstrapState.IDLE, *NOT_ON_THAT_WAY} == set(TRANSITIONS)
+    for name, arguments in inputs:
+        getattr(edge, name)(*arguments)
+        edge.settle()
+
+
+NOT_ON_THAT_WAY = {
+    BootstrapState.DISCOVERING,
+    BootstrapState.CLEARING,
+    BootstrapState.READING,
+    BootstrapState.PACKING,
+    BootstrapState.FAILED,
+}
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), REQUESTS, ERRORS), max_size=15))
@@ -244,6 +351,17 @@ def test_the_registration_session_answers_each_request_once(
 
 
 CLIENT_INPUTS = st.one_of(
+    st.tuples(
+        st.just("response_received"),
+        EXCHANGES,
+        st.sampled_from([281, 287, None, 0]).flatmap(
+            lambda content_format: st.builds(
+                lambda code, payload: response(code, content_format=content_format, payload=payload),
+                st.sampled_from([Code.CHANGED, Code.BAD_REQUEST]),
+                st.binary(max_size=40) | st.just(CERTIFICATE),
+            )
+        ),
+    ),
     st.tuples(st.just("request_received"), EXCHANGES, REQUESTS),
     st.tuples(st.just("response_received"), EXCHANGES, ANSWERS),
     st.tuples(st.just("exchange_failed"), EXCHANGES, st.sampled_from(FailureCause)),
