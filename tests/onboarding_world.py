@@ -114,7 +114,8 @@ class World:
 
     `one_way_s` is the delay of the path, `commit_s` what a commit takes; `block_size`, `answer_delay_s` and
     `model` as in `device.runner.DeviceRunner`. Message IDs of both sides begin at `first_message_id` on each
-    association, like those of a device without entropy, and by default wrap around in each conversation.
+    association, like those of a device without entropy, and by default wrap around in each conversation. With
+    `enrolls`, devices get their LwM2M certificates by EST.
     """
 
     def __init__(
@@ -128,8 +129,10 @@ class World:
         answer_delay_s: float = 0.0,
         model: ClientModel = IZUMA,
         first_message_id: int = 65_534,
+        enrolls: bool = False,
     ) -> None:
         self.site = site
+        self._enrolls = enrolls
         self.now = 1_000.0
         self.counts = BootstrapCounts()
         self.refusals: list[Refusal] = []
@@ -360,7 +363,16 @@ class World:
             lifetime=3_600,
             binding="U",
         )
-        service = BootstrapService(site.store, self._commit, site.issuer, facts, utc_now, new_id, self.counts)
+        service = BootstrapService(
+            site.store,
+            self._commit,
+            site.issuer,
+            facts,
+            utc_now,
+            new_id,
+            self.counts,
+            enrolls=self._enrolls,
+        )
 
         def new_session(
             path: VerifiedPath, origin: Origin, coap: BlockwiseLayer, wake: Callable[[], None], now: float
