@@ -169,14 +169,17 @@ class BootstrapService:
     def bootstrapped(self, account_id: str, device_id: str, conversation: Conversation) -> None:
         """The device acknowledged Bootstrap-Finish: record it.
 
-        `conversation` may be about to go on, with the device's certificate. Nobody waits for this. A device
-        that was released in the meantime stays released.
+        Nobody waits for this. A device that was released in the meantime stays released.
         """
         now = self._utc_now()
         self._record(MarkBootstrapped(account_id, device_id, now, _dated(conversation, now)))
 
+    def finished(self, account_id: str, device_id: str) -> None:
+        """As `bootstrapped`, while the conversation goes on with the device's certificate."""
+        self._record(MarkBootstrapped(account_id, device_id, self._utc_now()))
+
     def enrolled(self, account_id: str, device_id: str, conversation: Conversation) -> None:
-        """The device has its certificate, too: record it. Nobody waits for this."""
+        """The device has its certificate, too: record how it came to it. Nobody waits for this."""
         self._record(RecordBootstrap(account_id, device_id, _dated(conversation, self._utc_now())))
 
     def failed(self, account_id: str, device_id: str, conversation: Conversation, error: FtcError) -> None:

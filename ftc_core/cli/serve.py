@@ -25,6 +25,7 @@ __all__ = ["register"]
     "workers",
     "log_format",
     "log_level",
+    "lwm2m_credentials",
     "dtls_mtu",
     "resumption_lifetime_s",
     "overload_answer",

@@ -129,9 +129,8 @@ class BootstrapDriver:
                 case Superseded(steps):
                     self._counts.ended["superseded", ""] += 1
                     _log.info("bootstrap superseded", peer=str(self._origin), step=steps[-1].name)
-                case Finished(account_id, device_id, steps):
-                    conversation = Conversation(steps, now, str(self._origin))
-                    self._service.bootstrapped(account_id, device_id, conversation)
+                case Finished(account_id, device_id):
+                    self._service.finished(account_id, device_id)
                 case Claim(request):
                     self._claim(request)
                 case Enroll(csr):

@@ -407,7 +407,7 @@ class BootstrapSession:
         self._step = None
         self._deadline = now + EST_ENROLMENT_TIMEOUT_S
         self._timeline.begin(_EST_STEP, now)
-        self._effects.append(Finished(grant.account_id, grant.device_id, self._timeline.steps()))
+        self._effects.append(Finished(grant.account_id, grant.device_id))
         enrolment.due()
 
     def _cancel(self) -> None:

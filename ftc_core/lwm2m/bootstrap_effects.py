@@ -21,11 +21,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """All is with the device but its certificate, which it is to ask for: record it."""
+    """All is with the device but its certificate, which it is to ask for: record its new state."""
 
     account_id: str
     device_id: str
-    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from time import monotonic
 import pytest
 from aiocoap.message import Message
 from aiocoap.numbers.codes import Code
+from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 from prometheus_client import REGISTRY
 
@@ -41,8 +42,10 @@ from ftc_core.lwm2m import bootstrap as bootstrap_session
 from ftc_core.storage.block_commands import PlaceBlock
 from ftc_core.storage.lmdb import claims
 from tests.certificates import Credential, Manufacturer
+from tests.est_peer import EstPeer
 from tests.faults import damaged_lock_file, data_file_writes_to, flipped_bytes, writer_that_sleeps
 from tests.raw_peer import POST, RawPeer, coap_request, uri
+from tests.signing_requests import signing_request
 from tests.worker import HOST, LocalThing, Workshop
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
@@ -526,6 +529,69 @@ async def device_silent(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> 
     """It would be waited for by retransmissions, and 120 s at most; here for less than the first of them."""
     monkeypatch.setattr(bootstrap_session, "BOOTSTRAP_SESSION_TIMEOUT_S", 1.0)
     return await given_up(workshop, lambda _: None, "INTERNAL_9", patience_s=1.4)
+
+
+# --- the certificate by EST ----------------------------------------------------------------------------
+
+
+def est(outcome: str, reason: str) -> tuple[str, Mapping[str, str]]:
+    return "ftc_est_enrolments_total", {"outcome": outcome, "reason": reason}
+
+
+async def enrolling(thing: LocalThing, say: Callable[[EstPeer], str]) -> str:
+    """What the device makes of its bootstrap, once it has all but its certificate."""
+
+    def converse() -> str:
+        with thing.peer() as peer:
+            return say(EstPeer(peer.connect()).bootstrap(thing.endpoint_name))
+
+    return await asyncio.to_thread(converse)
+
+
+async def failed_at_the_certificate(workshop: Workshop, say: Callable[[EstPeer], str], reason: str) -> str:
+    """What the device sees; its page has `reason`, and its next attempt completes."""
+    thing = workshop.enroll(workshop.thing())
+    async with workshop.running(lwm2m_credentials="est"):
+        seen = await enrolling(thing, say)
+    device, last = workshop.found(thing)
+    assert device is not None
+    assert last is not None
+    assert device.state is DeviceState.BOOTSTRAPPED
+    assert (last.reason, last.steps[-1].name) == (reason, "EST enrolment")
+    async with workshop.running(lwm2m_credentials="est"):
+        assert await thing.sees() == "claimed"
+    assert workshop.found(thing)[1].completed  # type: ignore[union-attr]
+    return seen
+
+
+@cause("Certificate request refused", "4.00 CSR key is not P-256", est("refused", "SIGNING_REQUEST_INVALID"))
+async def certificate_request_refused(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
+    csr = signing_request(key=ec.generate_private_key(ec.SECP384R1()))
+    return await failed_at_the_certificate(
+        workshop, lambda device: device.told(csr), "SIGNING_REQUEST_INVALID"
+    )
+
+
+@cause("Certificate never asked for", "silence", est("missing", "CERTIFICATE_NOT_REQUESTED"))
+async def certificate_never_asked_for(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
+    """A client that takes whatever is written, and leaves as it does where it has been given a key."""
+    return await failed_at_the_certificate(workshop, lambda device: "silence", "CERTIFICATE_NOT_REQUESTED")
+
+
+@cause(
+    "Certificate request without a bootstrap",
+    "4.03 No bootstrap waits for a certificate",
+    est("refused", "BOOTSTRAP_REQUIRED"),
+)
+async def certificate_request_without_bootstrap(workshop: Workshop, _: pytest.MonkeyPatch) -> str:
+    thing = workshop.enroll(workshop.thing())
+
+    def converse() -> str:
+        with thing.peer() as peer:
+            return EstPeer(peer.connect()).told(signing_request())
+
+    async with workshop.running(lwm2m_credentials="est"):
+        return await asyncio.to_thread(converse)
 
 
 # --- overload ----------------------------------------------------------------------------------------

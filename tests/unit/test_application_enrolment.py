@@ -158,15 +158,15 @@ def test_enrolling_writes_nothing(desk: Desk) -> None:
     assert desk.scene.revision() == before
 
 
-def test_the_record_is_made_at_finish_and_the_certificate_is_added_to_it(desk: Desk) -> None:
+def test_the_state_is_recorded_at_finish_and_the_conversation_at_its_end(desk: Desk) -> None:
     _, device = desk.granted()
     finish = Step("Bootstrap-Finish", 98.0, 99.0, "2.04")
-    desk.service.bootstrapped(
-        device.account_id, device.id, Conversation((finish, Step("EST enrolment", 99.0)), 99.0, "a")
-    )
+    desk.service.finished(device.account_id, device.id)
     stored = desk.scene.find_device(1)
     assert stored is not None
     assert stored.state is DeviceState.BOOTSTRAPPED
+    with desk.store.view() as view:
+        assert view.get_last_bootstrap(device.account_id, device.id) is None, "it has not ended"
     desk.now = later = NOW + timedelta(seconds=1)
     ended = Step("EST enrolment", 99.0, 100.0, "2.04")
     before = len(desk.scene.events(0))
