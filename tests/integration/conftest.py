@@ -44,6 +44,17 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def est_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """Another one, whose devices make their own LwM2M keys."""
+    with running_instance(
+        make_data_directory(tmp_path_factory.mktemp("est-instance") / "data"),
+        "--shutdown-grace-s=1",
+        "--lwm2m-credentials=est",
+    ) as running:
+        yield running
+
+
 @pytest.fixture
 def owner(instance: Instance, manufacturer: Manufacturer) -> Tenant:
     """A fresh account of that instance, which trusts the manufacturer's CA."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
@@ -27,7 +27,7 @@ from ftc_grpc._gen.ftc.v1.device_pb2 import LastBootstrap
 from ftc_grpc._gen.ftc.v1.device_service_pb2 import GetDeviceRequest
 from tests.certificates import Manufacturer
 from tests.est_peer import EstPeer
-from tests.instance import Instance, Tenant, eventually, make_data_directory, running_instance
+from tests.instance import Instance, Tenant, eventually
 from tests.raw_peer import GET, PUT, RawPeer, uri
 from tests.signing_requests import signing_request, subject
 from tests.things import enrolled_thing
@@ -43,13 +43,6 @@ Value = TypeVar("Value")
 
 
 # --- a whole instance ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def est_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    directory = make_data_directory(tmp_path_factory.mktemp("instance") / "data")
-    with running_instance(directory, "--shutdown-grace-s=1", "--lwm2m-credentials=est") as running:
-        yield running
 
 
 @pytest.fixture
@@ -278,6 +271,11 @@ async def test_a_request_with_another_devices_name_is_refused_and_the_device_may
     _, last = workshop.found(thing)
     assert last is not None
     assert (last.reason, last.error) == ("SIGNING_REQUEST_INVALID", text)
+    with workshop.scene.store.view() as view:
+        denials = view.list_all_denials(after=None, limit=10)
+    assert [(denial.reason, denial.endpoint_name, denial.detail) for denial in denials] == [
+        ("SIGNING_REQUEST_INVALID", thing.endpoint_name, text)
+    ]
     assert (last.steps[-1].name, last.steps[-1].code) == ("EST enrolment", "4.00")
     async with workshop.running(lwm2m_credentials="est"):
         assert await thing.sees() == "claimed"
