@@ -121,10 +121,10 @@ class Instance:
 
 
 @contextmanager
-def running_instance(data_directory: Path) -> Iterator[Instance]:
-    """Serve a new data directory on free loopback ports; at the end, SIGTERM must make it exit with 0."""
+def running_instance(data_directory: Path, *flags: str) -> Iterator[Instance]:
+    """Serve a new data directory with `flags` on free loopback ports; SIGTERM must end it with exit code 0."""
     ftc("init", "--data-dir", data_directory)
-    server = ServeProcess(data_directory, "--workers=2", log=data_directory / "serve.log")
+    server = ServeProcess(data_directory, "--workers=2", *flags, log=data_directory / "serve.log")
     try:
         yield Instance.of(data_directory, server.wait_until_serving())
         server.drain()

@@ -22,11 +22,12 @@ from mbedtls import x509 as mbedtls_x509
 from ftc_core.lwm2m import tlv
 from tests.interop.fleet import Device
 
-__all__ = ["SERVER_URI", "Credential", "ObjectTree", "Offer", "associate"]
+__all__ = ["MODE", "SERVER_URI", "Credential", "ObjectTree", "Offer", "associate"]
 
 # Resources of LwM2M Security (LwM2M 1.0.2 TS, Appendix E.1).
 SERVER_URI = 0
 _BOOTSTRAP_SERVER, _PUBLIC_KEY, _SERVER_PUBLIC_KEY, _SECRET_KEY = 1, 3, 4, 5
+MODE = 2
 
 _HANDSHAKE_SECONDS = 10.0
 _RECORD_MAX = 16_384
@@ -67,6 +68,11 @@ class Credential:
             _pem_certificate(account[_SERVER_PUBLIC_KEY]),
         )
 
+    @classmethod
+    def enrolled(cls, account: dict[int, bytes], certificate: bytes, key: str) -> Credential:
+        """A certificate (DER) that the device asked for, with its own key in PEM."""
+        return cls(_pem_certificate(certificate), key, _pem_certificate(account[_SERVER_PUBLIC_KEY]))
+
     def configuration(self, offer: Offer) -> tls.DTLSConfiguration:
         """DTLS 1.2 with this credential."""
         chain = ((mbedtls_x509.CRT.from_PEM(self.certificate),), pk.ECC.from_PEM(self.key))
@@ -88,11 +94,13 @@ def _pem_certificate(der: bytes) -> str:
 class ObjectTree(resource.Resource):
     """The device's side of the bootstrap interface of LwM2M 1.0, without Bootstrap-Discover.
 
-    `requests` are those of the server, as "PUT /0/0"; `security` are the resources of each instance.
+    `requests` are those of the server, as "PUT /0/0"; `security` are the resources of each instance;
+    `device_id` is what Bootstrap-Finish says.
     """
 
     requests: list[str] = field(default_factory=list)
     security: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    device_id: str = ""
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -116,6 +124,8 @@ class ObjectTree(resource.Resource):
                     }
                 return Message(code=Code.CHANGED)
             case Code.POST, ("bs",):
+                (query,) = request.opt.uri_query
+                self.device_id = query.removeprefix("iep=")
                 self.finished.set()
                 return Message(code=Code.CHANGED)
         return Message(code=Code.METHOD_NOT_ALLOWED)
