@@ -87,7 +87,7 @@ class Enrolment:
     def fail(self, error: FtcError) -> None:
         """The bootstrap has failed: tell a request that waits, and forget the others."""
         if self._early is not None:
-            self._do(Respond(self._early[0], refusal(error), error))
+            self._do(Respond(self._early[0], refusal(error)))
         self.forget()
 
     def forget(self) -> None:

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 PKCS10 = 286
-"""application/pkcs10 (RFC 9148 §9.1)."""
+"""application/pkcs10 (RFC 9148 §4.3, as those below)."""
 CERTS_ONLY = 281
 """application/pkcs7-mime; smime-type=certs-only."""
 PKIX_CERT = 287

@@ -122,7 +122,7 @@ class Instance:
 
 @contextmanager
 def running_instance(data_directory: Path, *flags: str) -> Iterator[Instance]:
-    """Serve a new data directory with `flags` on free loopback ports; SIGTERM must end it with exit code 0."""
+    """Serve a new data directory with `flags` on free loopback ports; SIGTERM must end it with status 0."""
     ftc("init", "--data-dir", data_directory)
     server = ServeProcess(data_directory, "--workers=2", *flags, log=data_directory / "serve.log")
     try:
