@@ -11,6 +11,8 @@ from random import Random
 from types import MappingProxyType
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
 
 from ftc_core.coap.blockwise import BlockwiseLayer
 from ftc_core.coap.events import (
@@ -84,6 +86,8 @@ class World:
         self.lost = lost
         self.grant = grant
         self.datagrams = 0
+        self.said: list[bytes] = []
+        """All datagrams of both sides, as they are above DTLS."""
         self.claims = 0
         self.loss = loss
         self.claim_s = claim_s
@@ -144,6 +148,7 @@ class World:
             (self.perform_server if name == "server" else self.perform_device)()
             for datagram in self.coap[name].datagrams_to_send():
                 number, self.datagrams = self.datagrams, self.datagrams + 1
+                self.said.append(datagram)
                 if number in self.again:
                     self.later(self.again[number], peer, datagram)
                 if number == self.lost:
@@ -410,3 +415,16 @@ def test_over_a_terrible_network_both_sides_end_and_agree_on_the_certificate(see
     assert len(world.certificates) <= 1
     if isinstance(world.outcome, Succeeded):
         check_enrolled(world)
+
+
+@pytest.mark.parametrize("model", EST_MODELS.values(), ids=EST_MODELS)
+def test_no_private_key_is_said_by_either_side(model: ClientModel) -> None:
+    world = World(1, loss=0.0, block_size=1024, claim_s=0.005, model=model, grant=EST_GRANT)
+    world.run()
+    assert isinstance(world.outcome, Succeeded)
+    key = load_der_private_key(world.outcome.outcome.lwm2m.secret_key or b"", None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    secret = key.private_numbers().private_value.to_bytes(32, "big")
+    public = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    assert any(public in datagram for datagram in world.said), "datagrams are whole enough to find a key in"
+    assert not any(secret in datagram for datagram in world.said)
