@@ -121,8 +121,6 @@ _CAUSES: Mapping[FailureCause, tuple[Reason, str]] = {
     FailureCause.RESET: (Reason.INTERNAL_7, "the device reset the exchange"),
     FailureCause.TRANSFER_BROKEN: (Reason.INTERNAL_8, "the device broke the block-wise transfer"),
 }
-
-
 _LATE: Mapping[BootstrapState, str] = {
     BootstrapState.ENROLLING: f"the device asked for none within {EST_ENROLMENT_TIMEOUT_S:.0f} s",
     BootstrapState.HANDING_OUT: "the device did not fetch all of its certificate",
