@@ -32,6 +32,7 @@ __all__ = [
     "optional_time",
     "required_message",
     "revision_of_etag",
+    "revision_of_update",
     "timestamp",
     "write_options",
 ]
@@ -85,6 +86,17 @@ def revision_of_etag(etag: str) -> int | None:
         return None
     shape = _ETAG.fullmatch(etag)
     return int(shape[1]) if shape else _NO_REVISION
+
+
+def revision_of_update(etag: str, held: str, *, field: str) -> int | None:
+    """As `revision_of_etag`, of an update: its own `etag`, or the one `held` in its resource (AIP-154).
+
+    So whoever sends back a resource as he read it overwrites nobody's change. Raises FtcError FIELD_INVALID,
+    naming `field`, which is that of `held`, if both are given and differ.
+    """
+    if etag and held and etag != held:
+        raise FtcError(Reason.FIELD_INVALID, f"{field} and etag differ", field=field)
+    return revision_of_etag(etag or held)
 
 
 def enum_field(message: Message, name: str, kind: type[E], *, field: str, default: E | None = None) -> E:

@@ -17,6 +17,7 @@ from ftc_grpc.convert import (
     optional_time,
     required_message,
     revision_of_etag,
+    revision_of_update,
     write_options,
 )
 from ftc_grpc.field_mask import masked_fields
@@ -92,7 +93,7 @@ class AccountService(account_service_pb2_grpc.AccountServiceServicer):
                 if "status" in fields
                 else UNSET,
             ),
-            revision=revision_of_etag(request.etag),
+            revision=revision_of_update(request.etag, wanted.etag, field="account.etag"),
         )
         account = await accounts.update_account(
             self._context, current_caller(), update, write_options(request)

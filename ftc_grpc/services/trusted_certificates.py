@@ -21,6 +21,7 @@ from ftc_grpc.convert import (
     enum_field,
     required_message,
     revision_of_etag,
+    revision_of_update,
     write_options,
 )
 from ftc_grpc.field_mask import masked_fields
@@ -116,7 +117,7 @@ class TrustedCertificateService(trusted_certificate_service_pb2_grpc.TrustedCert
                 else UNSET,
                 enrollment_mode=wanted.enrollment_mode if "enrollment_mode" in fields else UNSET,
             ),
-            revision=revision_of_etag(request.etag),
+            revision=revision_of_update(request.etag, wanted.etag, field="trusted_certificate.etag"),
         )
         certificate = await certificates.update_trusted_certificate(
             self._context, current_caller(), update, write_options(request)

@@ -140,6 +140,23 @@ def test_update_with_a_stale_etag_is_refused(api: TestApi, tenant: Tenant) -> No
     assert update(api, Account(name=tenant.name, display_name="Two"), etag=fresh).display_name == "Two"
 
 
+def test_stale_account_that_is_sent_back_whole_overwrites_nothing(api: TestApi, tenant: Tenant) -> None:
+    operator, stale = api.client(), account_of(tenant)
+    fresh = update(api, Account(name=tenant.name, device_quota=7))
+    stale.display_name = "Mine"
+
+    whole = UpdateAccountRequest(account=stale, update_mask=FieldMask(paths=["*"]))
+    assert api.refused(operator, operator.accounts.UpdateAccount, whole).reason is Reason.ETAG_MISMATCH
+
+    differing = UpdateAccountRequest(account=stale, etag=fresh.etag)
+    error = api.refused(operator, operator.accounts.UpdateAccount, differing)
+    assert (error.reason, error.field) == (Reason.FIELD_INVALID, "account.etag")
+
+    fresh.display_name = "Mine"
+    changed = update(api, fresh, "*", etag=fresh.etag)
+    assert (changed.display_name, changed.device_quota) == ("Mine", 7)
+
+
 def test_repeated_update_has_one_effect_and_a_validated_one_none(api: TestApi, tenant: Tenant) -> None:
     wanted, once = Account(name=tenant.name, display_name="Once"), str(uuid4())
     would_be = update(api, wanted, validate_only=True)

@@ -144,6 +144,25 @@ def test_stale_etag_stops_change_and_deletion(
     client.call(client.trusted_certificates.DeleteTrustedCertificate, deletion)
 
 
+def test_stale_certificate_that_is_sent_back_whole_overwrites_nothing(
+    api: TestApi, tenant: Tenant, certificate: TrustedCertificate
+) -> None:
+    client = tenant.client
+    method = client.trusted_certificates.UpdateTrustedCertificate
+    fresh = update(tenant, change(certificate, description="Line 5"))
+
+    whole = UpdateTrustedCertificateRequest(trusted_certificate=certificate)
+    assert api.refused(client, method, whole).reason is Reason.ETAG_MISMATCH
+
+    differing = UpdateTrustedCertificateRequest(trusted_certificate=certificate, etag=fresh.etag)
+    error = api.refused(client, method, differing)
+    assert (error.reason, error.field) == (Reason.FIELD_INVALID, "trusted_certificate.etag")
+
+    fresh.display_name = "Mine"
+    changed = update(tenant, UpdateTrustedCertificateRequest(trusted_certificate=fresh))
+    assert (changed.display_name, changed.description) == ("Mine", "Line 5")
+
+
 def test_repeated_update_has_one_effect(tenant: Tenant, certificate: TrustedCertificate) -> None:
     once = str(uuid4())
     first = update(tenant, change(certificate, description="Once", request_id=once))
