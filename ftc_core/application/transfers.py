@@ -47,6 +47,7 @@ __all__ = [
     "accept_by_code",
     "accept_transfer",
     "cancel_transfer",
+    "check_counterpart",
     "create_transfer",
     "direction_of",
     "expire_transfers",
@@ -152,6 +153,16 @@ async def get_transfer(context: ApplicationContext, account_id: str, transfer_id
     if transfer is None:
         raise FtcError(Reason.RESOURCE_NOT_FOUND, "transfer not found")
     return transfer
+
+
+def check_counterpart(
+    context: ApplicationContext, account_id: str, transfer_id: str, other_account_id: str
+) -> None:
+    """Raises FtcError RESOURCE_NOT_FOUND unless the account sees the transfer as one between these two."""
+    with context.store.view() as view:
+        transfer = view.get_transfer(account_id, transfer_id)
+    if transfer is None or other_account_id not in (transfer.account_id, transfer.receiver_for(account_id)):
+        raise FtcError(Reason.RESOURCE_NOT_FOUND, "transfer not found")
 
 
 async def list_transfers(

@@ -7,6 +7,7 @@ from typing import Protocol
 from ftc_core.application import ownership, transfers
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.transfer_codes import CodeFailures
+from ftc_core.domain.account import Role
 from ftc_core.domain.identity import is_resource_id
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc._gen.ftc.v1 import (
@@ -16,7 +17,7 @@ from ftc_grpc._gen.ftc.v1 import (
     device_transfer_service_pb2_grpc,
     ownership_pb2,
 )
-from ftc_grpc.caller import ANY_ACCOUNT, current_caller, named_resource, parent_account, viewing_account
+from ftc_grpc.caller import ANY_ACCOUNT, current_caller, parent_account, viewing_account
 from ftc_grpc.convert import optional_time, required_message, revision_of_etag, write_options
 from ftc_grpc.ledger import PlainQuery, history_to_proto, page_of_entries, verification_to_proto
 from ftc_grpc.named_device import named_device
@@ -77,7 +78,7 @@ class DeviceTransferService(device_transfer_service_pb2_grpc.DeviceTransferServi
         self, request: device_transfer_service_pb2.GetDeviceTransferRequest, context: RpcContext
     ) -> device_transfer_pb2.DeviceTransfer:
         """Get a transfer."""
-        account_id, transfer_id = named_resource(request.name, DEVICE_TRANSFER)
+        account_id, transfer_id = self._side(request.name)
         transfer = await transfers.get_transfer(self._context, account_id, transfer_id)
         return transfer_page_to_proto(transfer, account_id)
 
@@ -109,7 +110,7 @@ class DeviceTransferService(device_transfer_service_pb2_grpc.DeviceTransferServi
                 self._context, caller, self._failures, account_id, request.code, options
             )
         else:
-            decision = _decision(request)
+            decision = self._decision(request)
             account_id = decision.account_id
             transfer = await transfers.accept_transfer(self._context, caller, decision, options)
         return transfer_page_to_proto(transfer, account_id)
@@ -118,7 +119,7 @@ class DeviceTransferService(device_transfer_service_pb2_grpc.DeviceTransferServi
         self, request: device_transfer_service_pb2.RejectDeviceTransferRequest, context: RpcContext
     ) -> device_transfer_pb2.DeviceTransfer:
         """Turn down a transfer."""
-        decision = _decision(request)
+        decision = self._decision(request)
         transfer = await transfers.reject_transfer(
             self._context, current_caller(), decision, write_options(request)
         )
@@ -128,7 +129,7 @@ class DeviceTransferService(device_transfer_service_pb2_grpc.DeviceTransferServi
         self, request: device_transfer_service_pb2.CancelDeviceTransferRequest, context: RpcContext
     ) -> device_transfer_pb2.DeviceTransfer:
         """Take back a transfer."""
-        decision = _decision(request)
+        decision = self._decision(request)
         transfer = await transfers.cancel_transfer(
             self._context, current_caller(), decision, write_options(request)
         )
@@ -153,12 +154,24 @@ class DeviceTransferService(device_transfer_service_pb2_grpc.DeviceTransferServi
         viewer, target = viewing_account(request.parent), named_device(request)
         return verification_to_proto(await ownership.verify_ownership(self._context, viewer, target))
 
+    def _decision(self, request: DecisionRequest) -> transfers.TransferDecision:
+        account_id, transfer_id = self._side(request.name)
+        return transfers.TransferDecision(
+            account_id=account_id, transfer_id=transfer_id, revision=revision_of_etag(request.etag)
+        )
 
-def _decision(request: DecisionRequest) -> transfers.TransferDecision:
-    account_id, transfer_id = named_resource(request.name, DEVICE_TRANSFER)
-    return transfers.TransferDecision(
-        account_id=account_id, transfer_id=transfer_id, revision=revision_of_etag(request.etag)
-    )
+    def _side(self, name: str) -> tuple[str, str]:
+        """The account that the request speaks for, and the transfer's ID.
+
+        An operator speaks for the account that the name has. A party speaks for itself, whichever of the two
+        names of the transfer it gives: the other side's is the one that it was told.
+        """
+        named_id, transfer_id = DEVICE_TRANSFER.parse(name, field="name")
+        caller = current_caller()
+        if caller.role is Role.OPERATOR or named_id == caller.account_id:
+            return named_id, transfer_id
+        transfers.check_counterpart(self._context, caller.account_id, transfer_id, named_id)
+        return caller.account_id, transfer_id
 
 
 def _receiver(account_id: str) -> str | None:

@@ -130,6 +130,70 @@ def test_both_accounts_see_an_offer_each_under_its_own_name(
     assert theirs == created
 
 
+def test_either_side_may_use_the_other_s_name(
+    api: TestApi, giver: Tenant, taker: Tenant, factory: Manufacturer
+) -> None:
+    taken, turned_down, taken_back = (
+        offer(giver, owned(api, giver, factory, f"either-{index}"), to=taker).device_transfer
+        for index in range(3)
+    )
+    giving, taking = giver.client.device_transfers, taker.client.device_transfers
+
+    shown = taker.client.call(taking.GetDeviceTransfer, GetDeviceTransferRequest(name=taken.name))
+    assert shown == seen_by(taker, taken)
+
+    wrong = [
+        api.refused(taker.client, taking.CancelDeviceTransfer, CancelDeviceTransferRequest(name=taken.name)),
+        api.refused(giver.client, giving.AcceptDeviceTransfer, AcceptDeviceTransferRequest(name=shown.name)),
+        api.refused(giver.client, giving.RejectDeviceTransfer, RejectDeviceTransferRequest(name=shown.name)),
+    ]
+    assert [error.reason for error in wrong] == [Reason.TRANSFER_WRONG_SIDE] * 3
+
+    once = str(uuid4())
+    done = taker.client.call(
+        taking.AcceptDeviceTransfer, AcceptDeviceTransferRequest(name=taken.name, request_id=once)
+    )
+    assert (done.state, done.name) == (DeviceTransfer.ACCEPTED, shown.name)
+    assert accept(taker, taken, request_id=once) == done
+
+    request = RejectDeviceTransferRequest(name=turned_down.name)
+    assert taker.client.call(taking.RejectDeviceTransfer, request).state == DeviceTransfer.REJECTED
+
+    back = CancelDeviceTransferRequest(name=f"{taker.name}/deviceTransfers/{taken_back.id}")
+    cancelled = giver.client.call(giving.CancelDeviceTransfer, back)
+    assert (cancelled.state, cancelled.name) == (DeviceTransfer.CANCELLED, taken_back.name)
+
+
+def test_the_names_of_a_transfer_are_good_for_its_two_sides_alone(
+    api: TestApi, giver: Tenant, taker: Tenant, other: Tenant, factory: Manufacturer
+) -> None:
+    named = offer(giver, owned(api, giver, factory, "names-0"), to=taker).device_transfer
+    code = offer(giver, owned(api, giver, factory, "names-1"))
+    secret = code.device_transfer
+    accepting = AcceptDeviceTransferRequest(code=code.code)
+    taker.client.call(taker.client.device_transfers.AcceptDeviceTransfer, accepting)
+
+    def errors(asking: Tenant, name: str) -> list[FtcError]:
+        stub = asking.client.device_transfers
+        return [
+            api.refused(asking.client, stub.GetDeviceTransfer, GetDeviceTransferRequest(name=name)),
+            api.refused(asking.client, stub.AcceptDeviceTransfer, AcceptDeviceTransferRequest(name=name)),
+            api.refused(asking.client, stub.RejectDeviceTransfer, RejectDeviceTransferRequest(name=name)),
+            api.refused(asking.client, stub.CancelDeviceTransfer, CancelDeviceTransferRequest(name=name)),
+        ]
+
+    refusals = [
+        *errors(other, named.name),
+        *errors(other, f"{taker.name}/deviceTransfers/{named.id}"),
+        *errors(taker, f"{other.name}/deviceTransfers/{named.id}"),  # not a party
+        *errors(taker, f"{giver.name}/deviceTransfers/{new_id()}"),
+        *errors(giver, f"{taker.name}/deviceTransfers/{secret.id}"),  # who came with a code is not told
+    ]
+    assert {(error.reason, error.message) for error in refusals} == {
+        (Reason.RESOURCE_NOT_FOUND, "transfer not found")
+    }
+
+
 def test_an_accepted_device_is_the_other_account_s_with_its_id(
     api: TestApi, giver: Tenant, taker: Tenant, device: str
 ) -> None:
