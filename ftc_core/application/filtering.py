@@ -3,7 +3,9 @@
     filter     = comparison { "AND" comparison }
     comparison = field operator value
     operator   = "=" | "!=" | "<" | "<=" | ">" | ">=" | ":"
-    value      = "*", after ":" only | a word | a text in double quotes, with \\" and \\\\ in it
+    value      = "*", after ":" only | a word | a text in double quotes, with \\" \\\\ and \\* in it
+
+A `*` that is not escaped stands for any ending, at the end of a text alone.
 
 Each list has a schema, the fields that may be compared and how. What does not fit is refused, with the place:
 a filter that is half understood shows the wrong rows.
@@ -39,7 +41,7 @@ __all__ = [
 T = TypeVar("T")
 Predicate = Callable[[T], bool]
 
-_PRESENT: Final = "*"
+_ANY: Final = "*"
 _EQUALITY: Final[Mapping[str, Callable[[Any, Any], bool]]] = {"=": operator.eq, "!=": operator.ne}
 _ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
@@ -55,7 +57,8 @@ _PRESENCE: Final = frozenset({":"}) | _BEGINS | _LOWER | _UPPER
 _SPACE = re.compile(r"\s*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _OPERATOR = re.compile(r"<=|>=|!=|=|<|>|:")
-_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\*])*)"')
+_ESCAPE = re.compile(r"\\(.)")
 _WORD = re.compile(r'[^\s"()=<>!]+')
 _AND = re.compile(r"AND(?=\s)")
 _SHOWN_CHARS = 40
@@ -87,6 +90,14 @@ class _Comparison(NamedTuple, Generic[T]):
     name: str
     symbol: str
     value: Any
+
+
+class _Value(NamedTuple):
+    """What is compared with: the text, whether its end is open, and whether a `*` stands where none may."""
+
+    text: str
+    open: bool
+    misplaced: bool
 
 
 class Filter(Generic[T]):
@@ -226,35 +237,43 @@ def _comparison(scanner: _Scanner, schema: Schema[T]) -> _Comparison[T]:
         raise _refusal(f"filter, {name[0]}: {error}") from error
 
 
-def _value(scanner: _Scanner) -> str:
+def _value(scanner: _Scanner) -> _Value:
     if (quoted := scanner.take(_QUOTED)) is not None:
-        return re.sub(r"\\(.)", r"\1", quoted[1])
+        bare = _ESCAPE.sub("_", quoted[1])
+        return _Value(_ESCAPE.sub(r"\1", quoted[1]), bare.endswith(_ANY), _ANY in bare[:-1])
     if (word := scanner.take(_WORD)) is not None:
-        return word[0]
+        # Nothing is escaped in a word; who tries that means a literal one.
+        misplaced = _ANY in word[0][:-1] or word[0].endswith("\\*")
+        return _Value(word[0], word[0].endswith(_ANY), misplaced)
     raise scanner.refusal("a value is expected, in double quotes if it has spaces")
 
 
-def _read(field: Field[T], name: str, symbol: str, value: str) -> _Comparison[T]:
+def _read(field: Field[T], name: str, symbol: str, value: _Value) -> _Comparison[T]:
     get = field.get
     if symbol == ":":
-        if value != _PRESENT:
+        if value.text != _ANY or not value.open:
             raise ValueError("':' asks whether the field is set, and is followed by * alone")
         return _Comparison(lambda record: get(record) is not None, name, symbol, None)
     if symbol in _EQUALITY:
         wanted_equal = symbol == "="
-        if field.prefixes and value.endswith("*"):
-            prefix = value[:-1]
+        if field.prefixes and value.misplaced:
+            raise ValueError(
+                f"in {_shown(value.text)} a * is not at the end, where alone it stands for anything;"
+                " as a character it is \\* in double quotes"
+            )
+        if field.prefixes and value.open:
+            prefix = value.text[:-1]
 
             def begins(record: T) -> bool:
                 found = get(record)
                 return (found is not None and found.startswith(prefix)) is wanted_equal
 
             return _Comparison(begins, name, "=*" if wanted_equal else symbol, prefix)
-        compare, wanted = _EQUALITY[symbol], field.read(value)
+        compare, wanted = _EQUALITY[symbol], field.read(value.text)
         return _Comparison(lambda record: compare(get(record), wanted), name, symbol, wanted)
     if not field.ordered:
         raise ValueError(f"{symbol} is for times and numbers; use = or !=")
-    compare, bound = _ORDER[symbol], field.read(value)
+    compare, bound = _ORDER[symbol], field.read(value.text)
 
     def lies(record: T) -> bool:
         found = get(record)

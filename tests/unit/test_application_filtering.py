@@ -117,6 +117,23 @@ def test_quoted_text_may_hold_anything() -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "name", "wanted"),
+    [
+        (r'name = "\*"', "*", True),
+        (r'name = "\*"', "lamp", False),
+        (r'name = "5 \* a"', "5 * a", True),
+        (r'name = "5 \* a"', "5 x a", False),
+        (r'name = "a\**"', "a*b", True),
+        (r'name = "a\**"', "ab", False),
+        (r'name = "a\\*"', r"a\b", True),
+        (r'name != "a\*"', "a*", False),
+    ],
+)
+def test_escaped_asterisk_is_a_character(source: str, name: str, wanted: bool) -> None:
+    assert wants(source, Row(name=name)) is wanted
+
+
+@pytest.mark.parametrize(
     ("source", "said"),
     [
         ("= 1", "character 1: a field is expected, one of colour, identity, lit, made_at, name, size"),
@@ -132,6 +149,13 @@ def test_quoted_text_may_hold_anything() -> None:
         ("name = x AND", "AND is expected"),
         ("name = x AND ", "a field is expected"),
         ("name = x y", "character 10: AND is expected"),
+        ("name = l*mp-1", r"name: in 'l*mp-1' a * is not at the end"),
+        ("name != *mp-1", r"as a character it is \* in double quotes"),
+        ('name = "l*mp*"', "is not at the end"),
+        ("name = lamp**", "is not at the end"),
+        (r"name = lamp\*", "is not at the end"),
+        (r'name:"\*"', "is followed by * alone"),
+        (r'name = "\x"', "a value is expected"),
         ("name < x", "name: < is for times and numbers"),
         ("lit > true", "lit: > is for times and numbers"),
         ("colour = GREEN", "colour: 'GREEN' is none of RED, BLUE"),
