@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import lmdb
 
-from ftc_core.application import devices, enrollments
+from ftc_core.application import devices, enrollment_lists
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.listing import Page, PageRequest
 from ftc_core.domain.account import Account
@@ -115,7 +115,7 @@ async def _measure(context: ApplicationContext, fleet: list[tuple[Enrollment, De
         figures.append(
             await _figure(
                 f"enrollments by {order}",
-                lambda request: enrollments.list_enrollments(context, _ACCOUNT_ID, request),
+                lambda request: enrollment_lists.list_enrollments(context, _ACCOUNT_ID, request),
                 order,
                 places,
             )

@@ -3,14 +3,15 @@
 An event names records and holds none. The record that goes with it is the current one: at least as new as the
 event, and absent if it is gone since. So whoever puts what is present and removes what is absent, change by
 change, holds at the end what the store holds, wherever he began. A transfer is told to both of its accounts,
-at one revision: to the one what it has gained, to the other what it has lost.
+at one revision: to the one what it has gained, to the other what it has lost. Whoever follows all accounts is
+told both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -21,7 +22,7 @@ from ftc_core.domain.event import Event, EventKind
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.port import View
 
-__all__ = ["Change", "Changes", "Feed", "Topic", "check_kept", "read_changes"]
+__all__ = ["Change", "Changes", "Feed", "Interest", "Topic", "check_kept", "read_changes"]
 
 
 class Topic(StrEnum):
@@ -39,6 +40,10 @@ class Feed(NamedTuple):
 
     account_id: str
     topic: Topic
+
+
+Interest: TypeAlias = "Feed | Topic"
+"""What a watch may be of: one feed, or a topic in every account."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -60,7 +65,10 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """Some changes, in order; no other that was wanted has a revision up to `through`."""
+    """Some changes, in order; no other that was wanted has a revision up to `through`.
+
+    Of a transfer, those who want both sides get two changes of one revision, which are never parted.
+    """
 
     changes: list[Change]
     through: int
@@ -78,8 +86,8 @@ def check_kept(view: View, after: int) -> None:
         )
 
 
-def read_changes(view: View, wanted: Container[Feed], *, after: int, limit: int) -> Changes:
-    """The changes of the feeds `wanted` among the next `limit` events above the revision `after`.
+def read_changes(view: View, wanted: Container[Interest], *, after: int, limit: int) -> Changes:
+    """The changes that are `wanted` among the next `limit` events above the revision `after`.
 
     Raises FtcError REVISION_COMPACTED if some of those are gone.
     """
@@ -87,16 +95,22 @@ def read_changes(view: View, wanted: Container[Feed], *, after: int, limit: int)
     events = view.events(after_revision=after, limit=limit)
     through = events[-1].revision if len(events) == limit else max(after, view.revision())
     return Changes(
-        [_change(view, feed, event) for event in events for feed in _feeds(event) if feed in wanted], through
+        [
+            _change(view, feed, event)
+            for event in events
+            for feed in _feeds(event)
+            if feed in wanted or feed.topic in wanted
+        ],
+        through,
     )
 
 
 def _feeds(event: Event) -> Iterator[Feed]:
-    """Where it is told."""
+    """Where it is told; of a transfer, first what is lost."""
     topic = _TOPIC[event.kind]
-    yield Feed(event.account_id, topic)
     if event.from_account_id is not None:
         yield Feed(event.from_account_id, topic)
+    yield Feed(event.account_id, topic)
 
 
 def _change(view: View, feed: Feed, event: Event) -> Change:

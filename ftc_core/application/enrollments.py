@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from enum import StrEnum
 
 import msgspec
 
-from ftc_core.application import filtering
 from ftc_core.application.authentication import Principal
-from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
+from ftc_core.application.context import ApplicationContext, WriteOptions
 from ftc_core.application.fields import check_in_future
-from ftc_core.application.filtering import Filter, parse_filter
-from ftc_core.application.listing import Page, PageRequest, Source, between, read_page, single
 from ftc_core.domain.claim_secret import claim_verifier, read_claim_secret
-from ftc_core.domain.enrollment import Enrollment, claim_position
+from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.identity import parse_enrollment_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import BATCH_CREATE_MAX
@@ -29,7 +25,6 @@ from ftc_core.storage.commands import (
     Submission,
     Swept,
 )
-from ftc_core.storage.port import View
 
 __all__ = [
     "EnrollmentDeletion",
@@ -42,35 +37,8 @@ __all__ = [
     "expire_enrollments",
     "expiry_of",
     "get_enrollment",
-    "list_enrollments",
     "lookup_enrollment",
 ]
-
-
-class EnrollmentState(StrEnum):
-    """Where an enrollment stands: the account waits for the device, or has claimed it."""
-
-    WAITING = "WAITING"
-    CLAIMED = "CLAIMED"
-
-
-FILTERS: filtering.Schema[Enrollment] = {
-    "state": filtering.choice(
-        EnrollmentState,
-        lambda enrollment: (
-            EnrollmentState.WAITING if enrollment.claimed_at is None else EnrollmentState.CLAIMED
-        ),
-    ),
-    "enrollment_identity": filtering.identity(lambda enrollment: enrollment.fingerprint),
-    "enrolled_device_id": filtering.text(lambda enrollment: enrollment.enrolled_device_id),
-    "created_at": filtering.moment(lambda enrollment: enrollment.created_at),
-    "expires_at": filtering.moment(lambda enrollment: enrollment.expires_at),
-    "claimed_at": filtering.moment(lambda enrollment: enrollment.claimed_at),
-}
-"""What ListDeviceEnrollments filters by."""
-
-ORDERS = ("id", "claimed_at")
-"""What ListDeviceEnrollments orders by; there is no index by identity (docs/filtering.md says why)."""
 
 
 class NewEnrollment(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,67 +151,6 @@ async def get_enrollment(context: ApplicationContext, account_id: str, enrollmen
     if enrollment is None or enrollment.is_expired(context.now()):  # the sweep comes within seconds
         raise FtcError(Reason.RESOURCE_NOT_FOUND, "enrollment not found")
     return enrollment
-
-
-async def list_enrollments(
-    context: ApplicationContext, account_id: str, page: PageRequest
-) -> Page[Enrollment]:
-    """An account's enrollments, in one of ORDERS. Raises FtcError RESOURCE_NOT_FOUND.
-
-    Expired ones that the sweep has not met yet are left out. Raises FtcError FIELD_INVALID or ENROLLMENT_ID_…
-    for a bad filter.
-    """
-    wanted, now = parse_filter(page.filter, FILTERS), context.now()
-
-    def standing(enrollment: Enrollment) -> bool:
-        return not enrollment.is_expired(now) and (wanted is None or wanted(enrollment))
-
-    with context.store.view() as view:
-        require_account(view, account_id)
-        return read_page(
-            page,
-            _source(view, account_id, page, wanted),
-            lambda: view.count_enrollments(account_id),
-            standing,
-        )
-
-
-def _source(
-    view: View, account_id: str, page: PageRequest, wanted: Filter[Enrollment] | None
-) -> Source[Enrollment]:
-    """The rows to look at: by the index that leaves out most of what is not wanted."""
-    descending = page.descending
-    if wanted is not None:
-        fingerprint = wanted.value("enrollment_identity")
-        if device_id := wanted.value("enrolled_device_id"):
-            device = view.get_device(account_id, device_id)
-            fingerprint = b"" if device is None else device.fingerprint
-        if fingerprint is not None:
-            [found] = view.find_enrollments([fingerprint])
-            return single(None if found is None or found.account_id != account_id else found)
-        if wanted.value("state") is EnrollmentState.WAITING:  # they are all alike in claimed_at: by ID
-            return Source(
-                lambda after, limit: view.list_waiting_enrollments(
-                    account_id, after=after, limit=limit, descending=descending
-                )
-            )
-    if page.order == "id":
-        return Source(
-            lambda after, limit: view.list_enrollments(
-                account_id, after=after, limit=limit, descending=descending
-            )
-        )
-    claimed = wanted is not None and (
-        wanted.value("state") is EnrollmentState.CLAIMED or wanted.presence("claimed_at")
-    )
-    by_claim = Source(
-        lambda after, limit: view.list_enrollments_by_claim(
-            account_id, after=after, limit=limit, descending=descending, with_waiting=not claimed
-        ),
-        claim_position,
-    )
-    low, high = (None, None) if wanted is None else wanted.bounds("claimed_at")
-    return between(by_claim, lambda enrollment: enrollment.claimed_at, low, high, descending=descending)
 
 
 async def delete_enrollment(

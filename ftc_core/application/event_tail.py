@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ftc_core.application.changes import Change, Feed, read_changes
+from ftc_core.application.changes import Change, Interest, read_changes
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import WATCH_BUFFER_MAX, WATCH_SCAN, WATCH_STREAMS_MAX
 from ftc_core.storage.port import Store
@@ -20,10 +20,9 @@ __all__ = ["EventTail", "Subscription"]
 
 
 class Subscription:
-    """What one stream has yet to send: the changes of a feed above the revision `after`, at most `room`."""
+    """What one stream has yet to send: the changes above the revision `after`, at most `room`."""
 
-    def __init__(self, feed: Feed, after: int, room: int) -> None:
-        self.feed = feed
+    def __init__(self, after: int, room: int) -> None:
         self._after = after
         self._room = room
         self._waiting: deque[Change] = deque()
@@ -49,6 +48,7 @@ class Subscription:
     async def take(self, limit: int, timeout_s: float) -> list[Change]:
         """Up to `limit` changes, as soon as there are any; none after `timeout_s` seconds.
 
+        One more, if it has the revision of the last: who resumes after that would never see it.
         Raises FtcError CONSUMER_TOO_SLOW, REVISION_COMPACTED or SHUTTING_DOWN. For one task at a time.
         """
         if not self._waiting and self._ended_by is None:
@@ -62,7 +62,11 @@ class Subscription:
                 self._reader = None
         if self._ended_by is not None:
             raise self._ended_by
-        return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+        waiting = self._waiting
+        taken = [waiting.popleft() for _ in range(min(limit, len(waiting)))]
+        while taken and waiting and waiting[0].event.revision == taken[-1].event.revision:
+            taken.append(waiting.popleft())
+        return taken
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
@@ -79,7 +83,7 @@ class EventTail:
         self._store = store
         self._room = room
         self._scan = scan
-        self._feeds: dict[Feed, set[Subscription]] = {}
+        self._subscriptions: dict[Interest, set[Subscription]] = {}
         self._streams = 0
         self._closed = False
         with store.view() as view:
@@ -103,25 +107,25 @@ class EventTail:
             await asyncio.sleep(0)  # streams and other calls get their turn
 
     @contextmanager
-    def subscribe(self, feed: Feed, *, after: int) -> Iterator[Subscription]:
-        """The feed's changes above `after`, which is at least `position`.
+    def subscribe(self, interest: Interest, *, after: int) -> Iterator[Subscription]:
+        """The changes above `after`, which is at least `position`.
 
         Raises FtcError SHUTTING_DOWN, or OVERLOADED if there are too many streams.
         """
         self.check_open()
         if self._streams >= WATCH_STREAMS_MAX:
             raise FtcError(Reason.OVERLOADED, f"{WATCH_STREAMS_MAX} streams are open")
-        subscription = Subscription(feed, after, self._room)
-        self._feeds.setdefault(feed, set()).add(subscription)
+        subscription = Subscription(after, self._room)
+        self._subscriptions.setdefault(interest, set()).add(subscription)
         self._streams += 1
         try:
             yield subscription
         finally:
             self._streams -= 1
-            subscriptions = self._feeds[feed]
+            subscriptions = self._subscriptions[interest]
             subscriptions.remove(subscription)
             if not subscriptions:
-                del self._feeds[feed]
+                del self._subscriptions[interest]
 
     def check_open(self) -> None:
         """Raises FtcError SHUTTING_DOWN once closed."""
@@ -139,11 +143,11 @@ class EventTail:
             newest = view.revision()
             if newest == self._position:
                 return False
-            if not self._feeds:  # nobody listens
+            if not self._subscriptions:  # nobody listens
                 self._position = newest
                 return False
             try:
-                found = read_changes(view, self._feeds, after=self._position, limit=self._scan)
+                found = read_changes(view, self._subscriptions, after=self._position, limit=self._scan)
             except FtcError as error:
                 if error.reason is not Reason.REVISION_COMPACTED:
                     raise
@@ -151,12 +155,13 @@ class EventTail:
                 self._position = newest
                 return False
         for change in found.changes:
-            for subscription in self._feeds[change.feed]:
-                subscription.push(change)
+            for interest in (change.feed, change.feed.topic):
+                for subscription in self._subscriptions.get(interest, ()):
+                    subscription.push(change)
         self._position = found.through
         return found.through < newest
 
     def _end_all(self, reason: FtcError) -> None:
-        for subscriptions in self._feeds.values():
+        for subscriptions in self._subscriptions.values():
             for subscription in subscriptions:
                 subscription.end(reason)

@@ -1,4 +1,4 @@
-"""Watching an account: every event once, in order, from any revision that is still kept.
+"""Watching an account, or all: every event once, in order, from any revision that is still kept.
 
 A stream first reads the log by itself until it has caught up with the tail, and then lives on what the tail
 hands it. Between the last look and the subscription there is no await, so nothing comes in between.
@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import msgspec
 
-from ftc_core.application.changes import Changes, Feed, check_kept, read_changes
+from ftc_core.application.changes import Changes, Feed, Interest, check_kept, read_changes
 from ftc_core.application.context import ApplicationContext, require_account
 from ftc_core.application.event_tail import EventTail
 from ftc_core.errors import FtcError, Reason
@@ -27,6 +27,7 @@ from ftc_core.limits import (
     WATCH_SCAN,
 )
 from ftc_core.storage.commands import CompactEvents, Submission, Swept
+from ftc_core.storage.port import View
 
 __all__ = ["WatchOptions", "compact_events", "current_revision", "watch"]
 
@@ -50,9 +51,9 @@ class WatchOptions(msgspec.Struct, frozen=True):
 
 
 async def watch(
-    context: ApplicationContext, tail: EventTail, feed: Feed, options: WatchOptions
+    context: ApplicationContext, tail: EventTail, interest: Interest, options: WatchOptions
 ) -> AsyncGenerator[Changes, None]:
-    """The changes of `feed` from `options.start_revision` on, until the caller closes the generator.
+    """The changes of `interest` from `options.start_revision` on, until the caller closes the generator.
 
     `through` of what it yields is where to resume: every change up to it has been yielded. The first is empty
     and tells where the watch begins; so is each progress mark, which comes after a silence.
@@ -61,17 +62,17 @@ async def watch(
     REVISION_COMPACTED (metadata `oldest_revision`), REVISION_AHEAD; CONSUMER_TOO_SLOW (metadata
     `last_revision`: of what was yielded last); SHUTTING_DOWN; OVERLOADED.
     """
-    through = _begin(context, feed, options.start_revision)
+    through = _begin(context, interest, options.start_revision)
     yield Changes([], through)
     while through < tail.position:
         tail.check_open()
         with context.store.view() as view:
-            found = read_changes(view, {feed}, after=through, limit=WATCH_SCAN)
+            found = read_changes(view, {interest}, after=through, limit=WATCH_SCAN)
         for batch in _batches(found):
             yield batch
         through = found.through
         await asyncio.sleep(0)  # a long history must not hold up other calls
-    with tail.subscribe(feed, after=through) as subscription:
+    with tail.subscribe(interest, after=through) as subscription:
         while True:
             try:
                 changes = await subscription.take(WATCH_BATCH, options.progress_interval_s)
@@ -84,7 +85,7 @@ async def watch(
             else:
                 through = max(through, tail.position)  # all up to there was handed on, and none is for us
                 with context.store.view() as view:
-                    require_account(view, feed.account_id)
+                    _require_account(view, interest)
             yield Changes(changes, through)
 
 
@@ -110,10 +111,10 @@ async def compact_events(
             return removed
 
 
-def _begin(context: ApplicationContext, feed: Feed, start_revision: int) -> int:
+def _begin(context: ApplicationContext, interest: Interest, start_revision: int) -> int:
     """The revision after which the watch begins."""
     with context.store.view() as view:
-        require_account(view, feed.account_id)
+        _require_account(view, interest)
         newest = view.revision()
         if start_revision == 0:
             return newest
@@ -128,7 +129,17 @@ def _begin(context: ApplicationContext, feed: Feed, start_revision: int) -> int:
         return start_revision - 1
 
 
+def _require_account(view: View, interest: Interest) -> None:
+    if isinstance(interest, Feed):
+        require_account(view, interest.account_id)
+
+
 def _batches(found: Changes) -> Iterator[Changes]:
-    for start in range(0, len(found.changes), WATCH_BATCH):
-        batch = found.changes[start : start + WATCH_BATCH]
-        yield Changes(batch, batch[-1].event.revision)
+    changes, start = found.changes, 0
+    while start < len(changes):
+        end = min(start + WATCH_BATCH, len(changes))
+        last = changes[end - 1].event.revision
+        while end < len(changes) and changes[end].event.revision == last:
+            end += 1
+        yield Changes(changes[start:end], last)
+        start = end

@@ -133,8 +133,18 @@ class View(TransferView, BlockView, DenialView, LedgerView, Protocol):
         """
         ...
 
+    def list_all_enrollments(
+        self, *, after: str | None, limit: int, descending: bool = False
+    ) -> list[Enrollment]:
+        """Of every account, in order of account and ID; `after` has both, the account's first."""
+        ...
+
     def count_enrollments(self, account_id: str) -> int:
         """How many the account has."""
+        ...
+
+    def count_all_enrollments(self) -> int:
+        """How many all accounts have."""
         ...
 
     def get_device(self, account_id: str, device_id: str) -> Device | None:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from google.protobuf import empty_pb2
 
-from ftc_core.application import denials, enrollments
+from ftc_core.application import denials, enrollment_lists, enrollments
 from ftc_core.application.bulk import BulkJobs
 from ftc_core.application.changes import Topic
 from ftc_core.application.context import ApplicationContext
@@ -21,7 +21,14 @@ from ftc_grpc._gen.ftc.v1 import (
     explain_pb2,
     watch_pb2,
 )
-from ftc_grpc.caller import ANY_ACCOUNT, current_caller, named_resource, parent_account, viewing_account
+from ftc_grpc.caller import (
+    ANY_ACCOUNT,
+    current_caller,
+    named_resource,
+    parent_account,
+    parent_accounts,
+    viewing_account,
+)
 from ftc_grpc.convert import (
     enrollment_to_proto,
     optional_time,
@@ -101,12 +108,13 @@ class DeviceEnrollmentService(
     async def ListDeviceEnrollments(
         self, request: device_enrollment_service_pb2.ListDeviceEnrollmentsRequest, context: RpcContext
     ) -> device_enrollment_service_pb2.ListDeviceEnrollmentsResponse:
-        """List an account's enrollments."""
-        account_id = parent_account(request.parent)
-        scope = f"{account_id}/deviceEnrollments"
+        """List an account's enrollments, or those of all accounts."""
+        account_id = parent_accounts(request.parent)
+        scope = f"{account_id or ANY_ACCOUNT}/deviceEnrollments"
+        orders = enrollment_lists.ORDERS_OF_ALL if account_id is None else enrollment_lists.ORDERS
         revision = self._watcher.revision()
-        page = await enrollments.list_enrollments(
-            self._context, account_id, self._paginator.read(request, scope=scope, orders=enrollments.ORDERS)
+        page = await enrollment_lists.list_enrollments(
+            self._context, account_id, self._paginator.read(request, scope=scope, orders=orders)
         )
         return device_enrollment_service_pb2.ListDeviceEnrollmentsResponse(
             device_enrollments=[enrollment_to_proto(enrollment) for enrollment in page.records],
@@ -167,7 +175,7 @@ class DeviceEnrollmentService(
     async def WatchDeviceEnrollments(
         self, request: watch_pb2.WatchDeviceEnrollmentsRequest, context: RpcContext
     ) -> AsyncIterator[watch_pb2.WatchDeviceEnrollmentsResponse]:
-        """Follow an account's enrollments."""
+        """Follow the enrollments of an account, or of all."""
         async with aclosing(self._watcher.watch(request, Topic.ENROLLMENTS)) as batches:
             async for batch in batches:
                 yield watch_pb2.WatchDeviceEnrollmentsResponse(

@@ -66,7 +66,7 @@ class DeviceService(device_service_pb2_grpc.DeviceServiceServicer):
     async def WatchDevices(
         self, request: watch_pb2.WatchDevicesRequest, context: RpcContext
     ) -> AsyncIterator[watch_pb2.WatchDevicesResponse]:
-        """Follow an account's devices."""
+        """Follow the devices of an account, or of all."""
         async with aclosing(self._watcher.watch(request, Topic.DEVICES)) as batches:
             async for batch in batches:
                 yield watch_pb2.WatchDevicesResponse(

@@ -16,7 +16,7 @@ from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.limits import WATCH_PROGRESS_DEFAULT_S
 from ftc_grpc import resource_names as names
 from ftc_grpc._gen.ftc.v1 import watch_pb2
-from ftc_grpc.caller import parent_account
+from ftc_grpc.caller import parent_accounts
 from ftc_grpc.convert import device_to_proto, enrollment_to_proto, timestamp
 from ftc_grpc.denials import denial_to_proto
 
@@ -53,7 +53,9 @@ class Watcher:
         `application.watch.watch`.
         """
         options = WatchOptions(request.start_revision, _progress_interval(request))
-        return watch(self._context, self._tail, Feed(parent_account(request.parent), topic), options)
+        account_id = parent_accounts(request.parent)
+        interest = topic if account_id is None else Feed(account_id, topic)
+        return watch(self._context, self._tail, interest, options)
 
 
 def enrollment_event(change: Change) -> watch_pb2.DeviceEnrollmentEvent:

@@ -12,7 +12,7 @@ from ftc_core.domain.enrollment import Enrollment, claim_position
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.commands import DeregisterDevice, MarkBootstrapped, UpdateRegistration
 from ftc_core.storage.port import View
-from tests.conformance.scene import HOUR, NOW, Scene
+from tests.conformance.scene import HOUR, NOW, Scene, fingerprint
 
 MINUTE = timedelta(minutes=1)
 Pages = Callable[[View, str | None, int, bool], list[Device]]
@@ -183,6 +183,28 @@ def test_devices_of_all_accounts_are_listed_account_by_account(scene: Scene) -> 
         assert view.count_all_devices() == 5
 
 
+def test_enrollments_of_all_accounts_are_listed_account_by_account(scene: Scene) -> None:
+    one, other = scene.trusting_account(), scene.trusting_account()
+    for number, account in enumerate((other, one, other, one, one)):
+        scene.enrollment(account, number)
+
+    def pages(*, descending: bool) -> Iterator[bytes]:
+        after = None
+        while True:
+            with scene.store.view() as view:
+                page = view.list_all_enrollments(after=after, limit=2, descending=descending)
+            yield from (enrollment.fingerprint for enrollment in page)
+            if len(page) < 2:
+                return
+            after = page[-1].account_id + page[-1].id
+
+    expected = [fingerprint(number) for number in (1, 3, 4, 0, 2)]
+    assert list(pages(descending=False)) == expected
+    assert list(pages(descending=True)) == expected[::-1]
+    with scene.store.view() as view:
+        assert view.count_all_enrollments() == 5
+
+
 @pytest.mark.parametrize("after", ["", "f" * 32, "0" * 46, "0" * 47, "0" * 50, "G" * 48, " " + "0" * 47])
 def test_position_of_another_form_is_refused(scene: Scene, after: str) -> None:
     account = scene.account()
@@ -191,6 +213,7 @@ def test_position_of_another_form_is_refused(scene: Scene, after: str) -> None:
             lambda: view.list_enrollments_by_claim(account.id, after=after, limit=1),
             lambda: view.list_devices_by_time(account.id, DeviceTime.CLAIMED_AT, after=after, limit=1),
             lambda: view.list_all_devices(after=after, limit=1),
+            lambda: view.list_all_enrollments(after=after, limit=1),
         ):
             with pytest.raises(FtcError) as caught:
                 listed()

@@ -15,7 +15,7 @@ from ftc_core.application import (
     blocks,
     certificates,
     devices,
-    enrollments,
+    enrollment_lists,
     transfers,
 )
 from ftc_core.domain.account import Role
@@ -40,7 +40,7 @@ FIELDS: Mapping[str, Collection[str]] = {
     "ListAccounts": accounts.FILTERS,
     "ListApiKeys": api_keys.FILTERS,
     "ListTrustedCertificates": certificates.FILTERS,
-    "ListDeviceEnrollments": enrollments.FILTERS,
+    "ListDeviceEnrollments": enrollment_lists.FILTERS,
     "ListDevices": devices.FILTERS,
     "ListBlocks": blocks.FILTERS,
     "ListDeviceTransfers": transfers.filters_for(account_id=""),

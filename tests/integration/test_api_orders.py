@@ -183,6 +183,35 @@ def test_operator_lists_the_devices_of_all_accounts(world: World) -> None:
     assert world.total(**every) == DEVICES + 1
 
 
+def test_operator_lists_the_enrollments_of_all_accounts(world: World) -> None:
+    [foreign] = world.enrolled(parent=f"accounts/{world.other.id}")
+    everywhere = [*sorted(world.enrollments), foreign]
+    every = {"parent": "accounts/-"}
+
+    for size in (1, 3, 50):
+        assert world.enrolled(**every, page_size=size) == everywhere
+        assert world.enrolled(**every, page_size=size, order_by="account_id desc") == everywhere[::-1]
+        mine = world.enrolled(**every, page_size=size, filter=f"account_id = {world.account.id}")
+        assert mine == sorted(world.enrollments)
+    waiting = world.enrolled(**every, filter="state = WAITING")
+    assert waiting == world.enrolled(filter="state = WAITING")
+    identity = format_enrollment_id(fingerprint(90))
+    assert world.enrolled(**every, filter=f"enrollment_identity = {identity}") == [foreign]
+    assert world.enrolled(**every, filter="account_id = nonsense") == []
+    request = ListDeviceEnrollmentsRequest(parent="accounts/-", include_total_size=True)
+    answer = world.client.call(world.client.device_enrollments.ListDeviceEnrollments, request)
+    assert answer.total_size == DEVICES + 3
+
+    refused = ListDeviceEnrollmentsRequest(parent="accounts/-", order_by="claimed_at")
+    stub = world.client.device_enrollments.ListDeviceEnrollments
+    error = world.api.refused(world.client, stub, refused)
+    assert (error.reason, error.field) == (Reason.FIELD_INVALID, "order_by")
+
+    reader = world.api.client(world.api.key(world.other.id, Role.READER))
+    own = reader.call(reader.device_enrollments.ListDeviceEnrollments, request)
+    assert [enrollment.id for enrollment in own.device_enrollments] == [foreign]
+
+
 def test_all_accounts_are_his_own_to_any_other_caller(world: World) -> None:
     reader = world.api.client(world.api.key(world.other.id, Role.READER))
     request = ListDevicesRequest(parent="accounts/-", order_by="endpoint_name", include_total_size=True)

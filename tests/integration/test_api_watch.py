@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from google.protobuf.duration_pb2 import Duration
 
+from ftc_core.application import watch
 from ftc_core.application.watch import compact_events
 from ftc_core.cli.main import cli
 from ftc_core.domain.account import Account, Role
@@ -42,6 +43,7 @@ from ftc_grpc._gen.ftc.v1.watch_pb2 import (
 from ftc_grpc.client import ApiClient
 from tests.api import Tenant, TestApi, running_api
 from tests.conformance.scene import NOW, Scene
+from tests.conformance.test_transfers import accepted, offered
 
 ROOT = Path(__file__).parents[2]
 
@@ -322,6 +324,66 @@ def test_reader_and_operator_may_watch(api: TestApi, tenant: Tenant) -> None:
         created = create(tenant)
         for responses in (read, operated):
             assert [event.device_enrollment for event in take_events(responses, 1)] == [created]
+
+
+def test_operator_watches_all_accounts_and_any_other_caller_his_own(
+    api: TestApi, tenant: Tenant, other: Tenant
+) -> None:
+    operator, every = api.client(), "accounts/-"
+    with (
+        watching(operator, parent=every) as all_of_them,
+        watching(tenant.client, parent=every) as own,
+    ):
+        begin, _ = next(all_of_them), next(own)
+        names = [create(one).name for one in (tenant, other, tenant)]
+        live = take_events(all_of_them, 3)
+        assert [event.device_enrollment_name for event in live] == names
+        assert [event.device_enrollment_name for event in take_events(own, 2)] == names[::2]
+    with watching(operator, parent=every, start_revision=begin.revision + 1) as resumed:
+        next(resumed)
+        assert take_events(resumed, 3) == live
+    with watching(operator, parent=every, progress_s=1) as silent:
+        next(silent)
+        assert not next(silent).events  # a progress mark: no account to look for
+
+
+@pytest.mark.parametrize("read", ["the log", "the tail"])
+def test_both_sides_of_a_transfer_come_together_in_a_watch_of_all_accounts(
+    api: TestApi, read: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A response that ended between the two would have the second lost on whoever resumes after it."""
+    monkeypatch.setattr(watch, "WATCH_BATCH", 1)
+    scene, operator = scene_of(api), api.client()
+    giver, taker = scene.trusting_account(), scene.trusting_account()
+    number = int.from_bytes(os.urandom(4))
+    scene.enrollment(giver, number)
+    device = scene.claim(number).device
+    transfer = offered(scene, giver, device, to=taker)
+    begin = api.revision()
+
+    def take(start_revision: int, count: int) -> list[DeviceEvent]:
+        request = WatchDevicesRequest(parent="accounts/-", start_revision=start_revision)
+        found: list[DeviceEvent] = []
+        with closing(operator.stream(operator.devices.WatchDevices, request)) as responses:  # type: ignore[type-var]
+            next(responses)
+            if not start_revision:
+                accepted(scene, transfer, taker)
+            while len(found) < count:
+                response = next(responses)
+                assert [event.revision for event in response.events] == [response.revision] * 2
+                found += response.events
+        return found
+
+    if read == "the log":
+        accepted(scene, transfer, taker)
+    out, into = take(begin + 1 if read == "the log" else 0, 2)
+
+    assert (out.kind, into.kind) == (DeviceEvent.TRANSFERRED_OUT, DeviceEvent.TRANSFERRED_IN)
+    assert (out.device_name, into.device_name) == (
+        f"accounts/{giver.id}/devices/{device.id}",
+        f"accounts/{taker.id}/devices/{device.id}",
+    )
+    assert (out.HasField("device"), into.device.account_id) == (False, taker.id)
 
 
 def test_watch_of_a_deleted_account_ends(api: TestApi) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftc_core.application import devices, enrollments
+from ftc_core.application import devices, enrollment_lists
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.listing import Page, PageRequest
 from ftc_core.domain.device import Device
@@ -86,11 +86,11 @@ def walk(world: World, kind: str, request: PageRequest, between: Sequence[Sequen
     seen: list[bytes] = []
     remaining = iter(between)
     while True:
+        account_id = None if request.order == "account_id" else world.account.id
         page: Page[Enrollment] | Page[Device]
         if kind == "enrollments":
-            page = asyncio.run(enrollments.list_enrollments(world.context, world.account.id, request))
+            page = asyncio.run(enrollment_lists.list_enrollments(world.context, account_id, request))
         else:
-            account_id = None if request.order == "account_id" else world.account.id
             page = asyncio.run(devices.list_devices(world.context, account_id, request))
         seen += [row.fingerprint for row in page.records]
         if page.next_after is None:
@@ -111,7 +111,7 @@ def value(row: Enrollment | Device, order: str) -> tuple[bool, object, str]:
 @settings(max_examples=60, deadline=None)
 @given(
     order=st.sampled_from(
-        [("enrollments", name) for name in enrollments.ORDERS]
+        [("enrollments", name) for name in (*enrollment_lists.ORDERS, *enrollment_lists.ORDERS_OF_ALL)]
         + [("devices", name) for name in (*devices.ORDERS, *devices.ORDERS_OF_ALL)]
     ),
     descending=st.booleans(),

@@ -17,7 +17,7 @@ SILENCE_S = 0.05
 
 async def test_a_change_that_comes_as_the_silence_ends_is_taken() -> None:
     """Otherwise a progress mark would overtake it, and who resumes from the mark would never see it."""
-    subscription = Subscription(FEED, 10, 100)
+    subscription = Subscription(10, 100)
     event = Event(
         revision=11, at=datetime(2026, 11, 23, tzinfo=UTC), kind=EventKind.DEVICE_CLAIMED, account_id=ACCOUNT
     )

@@ -72,6 +72,12 @@ class LmdbLists:
         )
         return [self._claimed_or_not(account, key) for key, _ in page]
 
+    def list_all_enrollments(
+        self, *, after: str | None, limit: int, descending: bool = False
+    ) -> list[Enrollment]:
+        page = self._page_of_all(self._tables.enrollments_by_account, after, limit, descending)
+        return [self._enrollment(fingerprint) for _, fingerprint in page]
+
     def _claimed_or_not(self, account: bytes, key: bytes) -> Enrollment:
         """The enrollment of a key of `enrollments_by_claim`."""
         fingerprint = self._txn.get(account + key[-ID_BYTES:], None, self._tables.enrollments_by_account)
@@ -138,15 +144,7 @@ class LmdbLists:
         return [self._device(account + key[-ID_BYTES:]) for key, _ in page]
 
     def list_all_devices(self, *, after: str | None, limit: int, descending: bool = False) -> list[Device]:
-        page = read_page(
-            self._txn,
-            self._tables.devices,
-            b"",
-            above(b"\xff" * ID_BYTES),
-            after=read_position(after, value_bytes=(ID_BYTES,)),
-            limit=limit,
-            descending=descending,
-        )
+        page = self._page_of_all(self._tables.devices, after, limit, descending)
         return [records.DEVICE.decode(stored) for _, stored in page]
 
     def _device_of_index(self, fingerprint: bytes) -> Device:
@@ -174,6 +172,20 @@ class LmdbLists:
         """A page of an account's rows in a table whose keys are account and ID."""
         account = _packed(account_id)
         return iter(()) if account is None else self._page(table, account, after, limit, descending)
+
+    def _page_of_all(
+        self, table: lmdb._Database, after: str | None, limit: int, descending: bool
+    ) -> Iterator[Row]:
+        """A page of such a table across all accounts; `after` has both IDs."""
+        return read_page(
+            self._txn,
+            table,
+            b"",
+            above(b"\xff" * ID_BYTES),
+            after=read_position(after, value_bytes=(ID_BYTES,)),
+            limit=limit,
+            descending=descending,
+        )
 
     def _page(
         self, table: lmdb._Database, prefix: bytes, after: str | None, limit: int, descending: bool

@@ -166,6 +166,9 @@ class LmdbView(LmdbDenialReads, LmdbLedgerReads):
     def count_enrollments(self, account_id: str) -> int:
         return self.counts(account_id).enrollments
 
+    def count_all_enrollments(self) -> int:
+        return self._txn.stat(self._tables.enrollments)["entries"]
+
     # --- devices -----------------------------------------------------------------------------------
 
     def get_device(self, account_id: str, device_id: str) -> Device | None:
