@@ -110,6 +110,7 @@ def test_a_second_block_by_the_same_party_changes_the_note_alone(
     before = scene.revision()
     second = written(scene, block(owner, note="stolen"))
     assert (second.note, second.blocked_at) == ("stolen", first.blocked_at)
+    assert written(scene, block(owner)).note == "stolen"
     assert second.revision == before + 1
     assert scene.events(before) == []
 

@@ -27,7 +27,8 @@ def place_block(writer: Writer, command: PlaceBlock) -> BlockWritten:
     stored = writer.get(writer.tables.blocks, key)
     if stored is not None:
         standing = records.BLOCK.decode(stored)
-        block = msgspec.structs.replace(standing, note=given.note, revision=writer.next_revision())
+        note = given.note or standing.note
+        block = msgspec.structs.replace(standing, note=note, revision=writer.next_revision())
     elif device is not None:
         block = msgspec.structs.replace(given, revision=_end_registration(writer, device, given.blocked_at))
     else:
