@@ -12,14 +12,13 @@ __all__ = ["BlockWritten", "LiftBlock", "PlaceBlock"]
 
 
 class PlaceBlock(msgspec.Struct, frozen=True, tag=True):
-    """Block a certificate → BlockWritten; one that stands already gets the new note, if there is one,
-    and keeps its time.
+    """Block a certificate → BlockWritten.
 
-    If a device has the certificate, its registration ends in the same step, and there is a DEVICE_BLOCKED
-    event; not if it was blocked by this party before. RESOURCE_NOT_FOUND if an account blocks a device's
-    certificate and owns no such device, or if there is no such account; or if `device_id` is given and the
-    certificate is not that device's any more: released and claimed anew it is another device, and maybe
-    somebody else's.
+    One that stands already gets the new note, if there is one, and keeps its time. If a device has the
+    certificate, its registration ends in the same step, and there is a DEVICE_BLOCKED event; not if it was
+    blocked by this party before. RESOURCE_NOT_FOUND if an account blocks a device's certificate and owns no
+    such device, or if there is no such account; or if `device_id` is given and the certificate is not that
+    device's any more: released and claimed anew it is another device, and maybe somebody else's.
     """
 
     block: Block

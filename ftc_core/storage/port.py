@@ -195,8 +195,8 @@ class View(TransferView, BlockView, DenialView, LedgerView, Protocol):
         """How many all accounts own."""
         ...
 
-    def claim_facts(self, request: ClaimRequest) -> ClaimFacts:
-        """What `domain.claim.decide` needs, as of this snapshot.
+    def claim_facts(self, request: ClaimRequest, *, alone: str | None = None) -> ClaimFacts:
+        """What `domain.claim.decide` needs, as of this snapshot; as if the account `alone` were the only one.
 
         Raises FtcError ENDPOINT_NAME_TOO_LONG or ENDPOINT_NAME_INVALID for a name that cannot be held.
         """

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
@@ -21,9 +22,10 @@ from ftc_core.application.explain import CheckResult, ClaimQuestion, Explanation
 from ftc_core.domain.account import Account, AccountStatus
 from ftc_core.domain.block import Block, BlockedKind
 from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificate
-from ftc_core.domain.claim import ClaimRequest
+from ftc_core.domain.claim import ClaimRequest, Granted
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.identity import fingerprint_of, format_enrollment_id
+from ftc_core.domain.transfer import DeviceTransfer
 from ftc_core.dtls.alert import alert_name
 from ftc_core.dtls.trust import PathRefused, TrustEvaluator, VerifiedPath
 from ftc_core.errors import FtcError, Reason
@@ -36,11 +38,13 @@ from ftc_core.storage.commands import (
     CreateAccount,
     CreateEnrollments,
     CreateTrustedCertificate,
+    DeleteEnrollment,
     Submission,
 )
 from ftc_core.storage.group_commit import GroupCommit
 from ftc_core.storage.lmdb import open_lmdb
 from ftc_core.storage.port import Store
+from ftc_core.storage.transfer_commands import AcceptTransfer, CreateTransfer
 from tests.certificates import Credential, Manufacturer, now
 
 NOW = now()
@@ -209,6 +213,26 @@ def explained(context: ApplicationContext, question: ClaimQuestion) -> Explanati
     return asyncio.run(explain_claim(context, question))
 
 
+def run(store: Store, setup: Setup, earlier: Sequence[Attempt]) -> None:
+    """Whatever of it is refused, all the same."""
+    store.write([Submission(command) for group in setup for command in group])  # one commit
+    for attempt in earlier:
+        if (command := claim(attempt, store)) is not None:
+            store.write([Submission(command)])
+
+
+def outcome_of(explanation: Explanation) -> tuple[Reason | None, str, Granted | None]:
+    return explanation.refusal, explanation.alert, explanation.granted
+
+
+def seen(context: ApplicationContext, question: ClaimQuestion, account_id: str) -> object:
+    """All that the account is told: the explanation, or the refusal."""
+    try:
+        return asyncio.run(explain_claim(context, msgspec.structs.replace(question, seen_by=account_id)))
+    except FtcError as error:
+        return error.reason, error.message, error.field
+
+
 def question_of(attempt: Attempt) -> ClaimQuestion:
     return ClaimQuestion(
         certificate=attempt.credential.pem.decode(),
@@ -223,11 +247,7 @@ def test_explanation_equals_what_a_real_attempt_then_gets(
     setup: Setup, earlier: list[Attempt], attempt: Attempt
 ) -> None:
     with desk() as (store, context):
-        for command in [command for group in setup for command in group]:
-            store.write([Submission(command)])  # some are refused: all the same
-        for each in earlier:
-            if (command := claim(each, store)) is not None:
-                store.write([Submission(command)])
+        run(store, setup, earlier)
 
         with store.view() as view:
             before = view.revision()
@@ -258,23 +278,8 @@ def test_explanation_equals_what_a_real_attempt_then_gets(
 def test_account_sees_nothing_of_another(setup: Setup, earlier: list[Attempt], attempt: Attempt) -> None:
     mine, other = ACCOUNTS
     with desk() as (store, context):
-        for command in [command for group in setup for command in group]:
-            store.write([Submission(command)])
-        for each in earlier:
-            if (command := claim(each, store)) is not None:
-                store.write([Submission(command)])
-        question = question_of(attempt)
-        explanation = asyncio.run(
-            explain_claim(
-                context,
-                ClaimQuestion(
-                    certificate=question.certificate,
-                    endpoint_name=question.endpoint_name,
-                    named_account_id=question.named_account_id,
-                    seen_by=mine,
-                ),
-            )
-        )
+        run(store, setup, earlier)
+        explanation = explained(context, msgspec.structs.replace(question_of(attempt), seen_by=mine))
 
         if explanation.granted is not None:
             assert explanation.granted.account_id == mine
@@ -286,6 +291,153 @@ def test_account_sees_nothing_of_another(setup: Setup, earlier: list[Attempt], a
             if held is not None and held.account_id == other:
                 assert held.id not in told
                 assert explanation.refusal is not None
+
+
+@settings(max_examples=80, deadline=None)
+@given(setup=setups, earlier=st.lists(attempts, max_size=3), attempt=attempts)
+def test_account_sees_of_its_own_what_a_real_attempt_gets(
+    setup: Setup, earlier: list[Attempt], attempt: Attempt
+) -> None:
+    """Unless another account has a hand in it, of which it is told nothing."""
+    mine = ACCOUNTS[0]
+    with desk() as (store, context):
+        run(store, setup, earlier)
+        fingerprint = fingerprint_of(attempt.credential.der)
+        with store.view() as view:
+            [listed], [device] = view.find_enrollments((fingerprint,)), view.find_devices((fingerprint,))
+        holders = {each.account_id for each in (listed, device) if each is not None}
+        if holders != {mine} or attempt.account_id not in (None, mine):
+            return
+        question = question_of(attempt)
+
+        told = explained(context, msgspec.structs.replace(question, seen_by=mine))
+        assert outcome_of(told) == outcome_of(explained(context, question))
+
+
+QUESTIONS = st.fixed_dictionaries(
+    {
+        "endpoint_name": st.sampled_from(["device-0", "device-0", "device-1", "", "x" * 257]),
+        "named_account_id": st.sampled_from([None, None, *ACCOUNTS, new_id()]),
+    }
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    certificates=st.lists(
+        st.builds(
+            certificate,
+            st.just(ACCOUNTS[0]),
+            factories,
+            st.sampled_from([CertificateStatus.ACTIVE] * 5 + [CertificateStatus.INACTIVE]),
+            st.sampled_from([CertificateService.BOOTSTRAP] * 5 + [CertificateService.LWM2M]),
+            st.booleans(),
+        ),
+        max_size=4,
+    ),
+    quota=st.sampled_from([None, None, 0]),
+    blocks=st.lists(
+        st.builds(block, st.none() | devices, factories, st.none() | st.just(ACCOUNTS[0])), max_size=2
+    ),
+    foreign=st.tuples(
+        st.booleans(),
+        st.lists(
+            st.builds(
+                certificate,
+                st.just(ACCOUNTS[1]),
+                factories,
+                st.just(CertificateStatus.ACTIVE),
+                st.just(CertificateService.BOOTSTRAP),
+                st.booleans(),
+            ),
+            max_size=4,
+        ),
+        st.sampled_from(["", "listed", "expired", "claimed", "released"]),
+        st.sampled_from([None, None, *ACCOUNTS[1:]]),
+        st.lists(st.builds(block, st.none() | devices, factories, st.just(ACCOUNTS[1])), max_size=1),
+    ),
+    target=devices,
+    by_certificate=st.booleans(),
+    asked=QUESTIONS,
+)
+def test_answer_about_what_is_not_yours_does_not_depend_on_whose_it_is_or_whether_it_is(
+    certificates: list[Command],
+    quota: int | None,
+    blocks: list[Command],
+    foreign: tuple[bool, list[Command], str, str | None, list[Command]],
+    target: int,
+    by_certificate: bool,
+    asked: dict[str, str | None],
+) -> None:
+    mine, other = ACCOUNTS
+    credential = DEVICES[target]
+    named = {key: value for key, value in asked.items() if value is not None}
+    if by_certificate:
+        question = ClaimQuestion(certificate=credential.pem.decode(), **named)
+    else:
+        identity = format_enrollment_id(fingerprint_of(credential.der))
+        question = ClaimQuestion(enrollment_identity=identity, **named)
+    own: list[Command] = [account(mine, quota, AccountStatus.ACTIVE), *certificates, *blocks]
+    there, theirs, standing, aid, held_back = foreign
+    with desk() as (store, context), desk() as (alone_store, alone):
+        for each in (store, alone_store):
+            run(each, (own,), ())
+        if there:
+            listing = enrollment(other, target, -60 if standing == "expired" else None)
+            setup = (account(other, None, AccountStatus.ACTIVE), *theirs), (listing,) if standing else ()
+            claims = standing in ("claimed", "released")
+            run(store, setup, [Attempt(target, "device-0", aid)] if claims else [])
+            if standing == "released":
+                with store.view() as view:
+                    [listed] = view.find_enrollments((fingerprint_of(credential.der),))
+                if listed is not None:
+                    store.write([Submission(DeleteEnrollment(other, listed.id, NOW))])
+            run(store, (held_back,), ())
+
+        assert seen(context, question, mine) == seen(alone, question, mine)
+
+
+def test_device_that_names_its_former_owner_is_explained_to_its_present_one() -> None:
+    mine, other = ACCOUNTS
+    with desk() as (store, context):
+        setup = [
+            *(account(each, None, AccountStatus.ACTIVE) for each in ACCOUNTS),
+            *(
+                certificate(each, 0, CertificateStatus.ACTIVE, CertificateService.BOOTSTRAP, True)
+                for each in ACCOUNTS
+            ),
+            enrollment(other, 0, None),
+        ]
+        run(store, (setup,), [Attempt(0, "device-0", None)])
+        with store.view() as view:
+            [claimed] = view.find_devices((fingerprint_of(DEVICES[0].der),))
+        assert claimed is not None
+        transfer = DeviceTransfer(
+            id=new_id(),
+            account_id=other,
+            receiver_account_id=mine,
+            devices=(),
+            created_at=NOW,
+            expires_at=NOW + timedelta(hours=1),
+        )
+        for command in (
+            CreateTransfer(transfer, (claimed.id,), 9),
+            AcceptTransfer(mine, transfer.id, NOW),
+        ):
+            [outcome] = store.write([Submission(command)])
+            assert not isinstance(outcome, FtcError)
+        attempt = Attempt(0, "device-0", other)
+        question = question_of(attempt)
+        told = explained(context, msgspec.structs.replace(question, seen_by=mine))
+        command = claim(attempt, store)
+        assert command is not None
+        former = explained(context, msgspec.structs.replace(question, seen_by=other))
+        [outcome] = store.write([Submission(command)])
+
+        assert isinstance(outcome, Claimed)
+        assert told.granted == outcome.grant
+        assert told.granted.account_id == mine
+        assert outcome_of(former) == (Reason.ENROLLMENT_NOT_FOUND, "", None)
 
 
 @pytest.mark.parametrize("identity", [format_enrollment_id(bytes(32))])

@@ -195,13 +195,18 @@ class LmdbView(LmdbDenialReads, LmdbLedgerReads):
 
     # --- claims ------------------------------------------------------------------------------------
 
-    def claim_facts(self, request: ClaimRequest) -> ClaimFacts:
+    def claim_facts(self, request: ClaimRequest, *, alone: str | None = None) -> ClaimFacts:
         """As the port says. Raises FtcError ENDPOINT_NAME_TOO_LONG or _INVALID for a name no key can hold."""
         [enrollment] = self.find_enrollments((request.fingerprint,))
         device = self._device_of(request.fingerprint)
+        if alone is not None:
+            enrollment = enrollment if enrollment is not None and enrollment.account_id == alone else None
+            device = device if device is not None and device.account_id == alone else None
         account_id = named_account(request, device)
         if account_id is None and enrollment is not None:
             account_id = enrollment.account_id
+        if alone is not None and account_id != alone:
+            account_id = None
         account = None if account_id is None else self.get_account(account_id)
         certificates: tuple[TrustedCertificate, ...] = ()
         endpoint_holder = None
