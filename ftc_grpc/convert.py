@@ -29,6 +29,7 @@ __all__ = [
     "enrollment_to_proto",
     "enum_field",
     "etag_of",
+    "optional_duration",
     "optional_time",
     "required_message",
     "revision_of_etag",
@@ -42,6 +43,8 @@ E = TypeVar("E", bound=StrEnum)
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 _ETAG = re.compile(r'"([0-9]{1,18})"')
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DURATION_MAX_S = 315_576_000_000
+_NANOS_MAX = 999_999_999
 _NO_REVISION = -1
 """Stands for an etag that we never gave out: it differs from every revision."""
 
@@ -78,6 +81,21 @@ def optional_time(message: Message, name: str, *, field: str) -> datetime | None
         return stamp.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise FtcError(Reason.FIELD_INVALID, f"{field} is not a valid timestamp", field=field) from error
+
+
+def optional_duration(message: Message, name: str, *, field: str) -> float | None:
+    """A Duration field in seconds, None if absent.
+
+    Raises FtcError FIELD_INVALID unless it is as google/protobuf/duration.proto has it: at most 10,000 years
+    either way, nanos below a second and of the sign of the seconds.
+    """
+    if not message.HasField(name):
+        return None
+    duration: Duration = getattr(message, name)
+    seconds, nanos = duration.seconds, duration.nanos
+    if abs(seconds) > _DURATION_MAX_S or abs(nanos) > _NANOS_MAX or seconds * nanos < 0:
+        raise FtcError(Reason.FIELD_INVALID, f"{field} is not a valid duration", field=field)
+    return seconds + nanos / 1e9
 
 
 def revision_of_etag(etag: str) -> int | None:

@@ -11,6 +11,7 @@ from ftc_core.application.bulk import BulkJobs
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import OPERATION_WAIT_MAX_S
 from ftc_grpc.caller import parent_account
+from ftc_grpc.convert import optional_duration
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.services.bulk import named_job, operation_to_proto
 from ftc_grpc.services.context import RpcContext
@@ -62,7 +63,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
     ) -> operations_pb2.Operation:
         """An operation once it is done, or as it is after `timeout` or OPERATION_WAIT_MAX_S."""
         job = await named_job(self._bulk, request.name)
-        wanted = request.timeout.ToTimedelta().total_seconds() if request.HasField("timeout") else None
+        wanted = optional_duration(request, "timeout", field="timeout")
         if wanted is not None and wanted < 0:
             raise FtcError(Reason.FIELD_INVALID, "timeout is negative", field="timeout")
         timeout_s = OPERATION_WAIT_MAX_S if wanted is None else min(wanted, OPERATION_WAIT_MAX_S)

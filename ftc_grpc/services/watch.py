@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Literal, Protocol
-
-from google.protobuf.duration_pb2 import Duration
+from typing import TypeAlias
 
 from ftc_core.application.changes import Change, Changes, Feed, Topic
 from ftc_core.application.context import ApplicationContext
@@ -17,22 +15,13 @@ from ftc_core.limits import WATCH_PROGRESS_DEFAULT_S
 from ftc_grpc import resource_names as names
 from ftc_grpc._gen.ftc.v1 import watch_pb2
 from ftc_grpc.caller import parent_accounts
-from ftc_grpc.convert import device_to_proto, enrollment_to_proto, timestamp
+from ftc_grpc.convert import device_to_proto, enrollment_to_proto, optional_duration, timestamp
 from ftc_grpc.denials import denial_to_proto
 
 __all__ = ["Watcher", "device_event", "enrollment_event"]
 
 
-class WatchRequest(Protocol):
-    """The fields that both requests have."""
-
-    parent: str
-    start_revision: int
-
-    @property
-    def progress_interval(self) -> Duration: ...
-
-    def HasField(self, field_name: Literal["progress_interval"], /) -> bool: ...
+WatchRequest: TypeAlias = "watch_pb2.WatchDevicesRequest | watch_pb2.WatchDeviceEnrollmentsRequest"
 
 
 class Watcher:
@@ -52,7 +41,10 @@ class Watcher:
         Raises FtcError FIELD_INVALID, RESOURCE_NAME_INVALID, RESOURCE_NOT_FOUND; and, while it runs, as
         `application.watch.watch`.
         """
-        options = WatchOptions(request.start_revision, _progress_interval(request))
+        silence_s = optional_duration(request, "progress_interval", field="progress_interval")
+        options = WatchOptions(
+            request.start_revision, WATCH_PROGRESS_DEFAULT_S if silence_s is None else silence_s
+        )
         account_id = parent_accounts(request.parent)
         interest = topic if account_id is None else Feed(account_id, topic)
         return watch(self._context, self._tail, interest, options)
@@ -100,9 +92,3 @@ def _kind(change: Change) -> str:
 
 def _identity(event: Event) -> str:
     return "" if event.fingerprint is None else format_enrollment_id(event.fingerprint)
-
-
-def _progress_interval(request: WatchRequest) -> float:
-    if not request.HasField("progress_interval"):
-        return WATCH_PROGRESS_DEFAULT_S
-    return request.progress_interval.seconds + request.progress_interval.nanos / 1e9

@@ -30,12 +30,15 @@ from ftc_grpc._gen.ftc.v1.bulk_pb2 import (
     BulkDeleteDeviceEnrollmentsRequest,
     ReadBulkReportRequest,
 )
+from ftc_grpc.services import operations
 from tests.api import Tenant, TestApi, running_api
 
 DAY = timedelta(days=1)
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KEPT_MAX = 3
 CHUNK = 1_000_000
+YEARS_10_000_S = 315_576_000_000
+"""The longest duration there is (google/protobuf/duration.proto)."""
 LONG = 100_000
 """Rows of an upload that is still under way while a test looks at it."""
 
@@ -155,13 +158,33 @@ def test_wait_ends_with_its_timeout_or_with_the_operation(tenant: Tenant) -> Non
         assert not wait(tenant, running, timeout).done
     assert 0.05 <= time.monotonic() - started < 5
 
-    negative = WaitOperationRequest(name=running.name, timeout=Duration(seconds=-1))
-    with pytest.raises(FtcError) as caught:
-        tenant.client.call(tenant.client.operations.WaitOperation, negative)
-    assert (caught.value.reason, caught.value.field) == (Reason.FIELD_INVALID, "timeout")
-
     cancel(tenant, running)
     assert wait(tenant, running).done
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos"),
+    [
+        *((-1, 0), (0, -1), (1, -1), (1, 10**9), (0, -(2**31))),
+        *((-YEARS_10_000_S, 0), (YEARS_10_000_S + 1, 0), (2**63 - 1, 0), (-(2**63), 0)),
+    ],
+)
+def test_wait_for_no_duration_is_refused(tenant: Tenant, seconds: int, nanos: int) -> None:
+    timeout = Duration(seconds=seconds, nanos=nanos)
+    request = WaitOperationRequest(name=start(tenant).name, timeout=timeout)
+    with pytest.raises(FtcError) as caught:
+        tenant.client.call(tenant.client.operations.WaitOperation, request)
+    assert (caught.value.reason, caught.value.field) == (Reason.FIELD_INVALID, "timeout")
+
+
+def test_wait_of_any_length_ends_at_the_longest_that_is_allowed(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "OPERATION_WAIT_MAX_S", 0.05)
+    running = start(tenant, LONG)
+
+    assert not wait(tenant, running, Duration(seconds=YEARS_10_000_S)).done
+    cancel(tenant, running)
 
 
 def test_operation_that_runs_is_not_deleted(tenant: Tenant) -> None:

@@ -65,7 +65,7 @@ def watching(
     """The responses to WatchDeviceEnrollments."""
     interval = Duration()
     interval.FromMilliseconds(round(progress_s * 1_000))
-    request = WatchDeviceEnrollmentsRequest(progress_interval=interval, **fields)
+    request = WatchDeviceEnrollmentsRequest(**{"progress_interval": interval} | fields)
     with closing(client.stream(client.device_enrollments.WatchDeviceEnrollments, request)) as responses:  # type: ignore[type-var]
         yield responses
 
@@ -297,6 +297,8 @@ def test_revision_that_is_not_reached_is_out_of_range(api: TestApi, tenant: Tena
         ({"progress_s": 0.5}, "progress_interval"),
         ({"progress_s": 601}, "progress_interval"),
         ({"progress_s": -5}, "progress_interval"),
+        ({"progress_interval": Duration(seconds=1, nanos=10**9)}, "progress_interval"),
+        ({"progress_interval": Duration(seconds=2**63 - 1)}, "progress_interval"),
         ({"parent": "account/x"}, "parent"),
     ],
 )
