@@ -76,6 +76,7 @@ class Reason(StrEnum):
     CERTIFICATE_EXPIRED = "CERTIFICATE_EXPIRED"
     CERTIFICATE_KEY_UNSUPPORTED = "CERTIFICATE_KEY_UNSUPPORTED"
     CERTIFICATE_CHAIN_BROKEN = "CERTIFICATE_CHAIN_BROKEN"
+    METHOD_UNKNOWN = "METHOD_UNKNOWN"
     RESOURCE_NAME_INVALID = "RESOURCE_NAME_INVALID"
     PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"  # noqa: S105 - a word, no password
     CREDENTIALS_MISSING = "CREDENTIALS_MISSING"
@@ -376,6 +377,12 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
     ),
     Reason.CERTIFICATE_CHAIN_BROKEN: ErrorSpec(
         "INVALID_ARGUMENT", "", "certificates do not form a chain", "Give the chain in order, root to leaf."
+    ),
+    Reason.METHOD_UNKNOWN: ErrorSpec(
+        "UNIMPLEMENTED",
+        "",
+        "there is no such method",
+        "Ask server reflection what is served; a client that is newer than the server has methods it lacks.",
     ),
     Reason.RESOURCE_NAME_INVALID: ErrorSpec(
         "INVALID_ARGUMENT", "", "resource name is malformed", "Use the form that the message shows."

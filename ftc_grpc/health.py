@@ -8,6 +8,7 @@ from typing import Any
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined] # not in its stubs
 
+from ftc_core.errors import FtcError, Reason
 from ftc_grpc.services.context import RpcContext
 
 __all__ = ["Health"]
@@ -25,6 +26,12 @@ class Health(health_aio.HealthServicer):  # type: ignore[misc] # hence without a
         status = health_pb2.HealthCheckResponse
         for service in self._services:
             await self.set(service, status.SERVING if serving else status.NOT_SERVING)
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: RpcContext) -> Any:  # noqa: N802
+        """The health of a service. Raises FtcError RESOURCE_NOT_FOUND for one that there is not."""
+        if request.service not in self._services:
+            raise FtcError(Reason.RESOURCE_NOT_FOUND, "service not found")
+        return await super().Check(request, context)
 
     async def List(self, request: health_pb2.HealthListRequest, context: RpcContext) -> Any:  # noqa: N802
         """The health of every service."""

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from ftc_core.errors import FtcError, Reason
 from ftc_grpc.interceptors.wrapping import Handler, Interceptor, refused, wrapped
 
 __all__ = ["MethodTable"]
+
+_SHOWN_MAX_CHARS = 200
+"""Characters of an unknown method's name that its refusal repeats."""
 
 if TYPE_CHECKING:
     _GenericHandler = grpc.GenericRpcHandler[Any, Any]
@@ -37,12 +41,16 @@ class MethodTable(_GenericHandler):
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """The same methods once more, which are not registered: see the class."""
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        """The handler for one call, None if there is no such method."""
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """The handler for one call. If there is no such method, it refuses with METHOD_UNKNOWN.
+
+        That concerns the first interceptor alone, the outermost: the others know the methods that there are.
+        """
         method = handler_call_details.method
         handler = self._handlers.get(method) or self._find(handler_call_details)
         if handler is None:
-            return None
+            unknown = FtcError(Reason.METHOD_UNKNOWN, f"there is no method {method[:_SHOWN_MAX_CHARS]!r}")
+            return refused(method, unknown, self._interceptors[:1])
         for place, interceptor in enumerate(self._interceptors):
             try:
                 interceptor.admit(handler_call_details)

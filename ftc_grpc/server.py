@@ -75,8 +75,8 @@ _STANDARD = (
     channelz_pb2.DESCRIPTOR.services_by_name["Channelz"],
 )
 
-SERVICES: tuple[str, ...] = tuple(service.full_name for service in _API)
-"""Full names of our own services: those whose health is told."""
+SERVICES: tuple[str, ...] = tuple(service.full_name for service in (*_API, *_STANDARD))
+"""Full names of all services: those that reflection lists, and whose health is told."""
 
 _LASTING = {
     f"/{service.full_name}/{method.name}"
@@ -181,7 +181,7 @@ class ApiServer:
         transfers = DeviceTransferService(context, paginator)
         ledger = LedgerService(context, self.signing, paginator)
         operations = OperationsService(self._bulk, paginator)
-        reflection = reflection_servicer([service.full_name for service in (*_API, *_STANDARD)])
+        reflection = reflection_servicer(SERVICES)
         for listener in self._listeners:
             listener.add(account_service_pb2_grpc.add_AccountServiceServicer_to_server, accounts)
             listener.add(

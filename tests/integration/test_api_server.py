@@ -96,8 +96,33 @@ def test_every_service_is_healthy_while_serving(channel: grpc.Channel) -> None:
         assert health.Check(health_pb2.HealthCheckRequest(service=service), timeout=10).status == serving
     listed = health.List(health_pb2.HealthListRequest(), timeout=10)
     assert set(listed.statuses) == {"", *SERVICES}
-    with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+    with pytest.raises(grpc.RpcError) as caught:
         health.Check(health_pb2.HealthCheckRequest(service="ftc.v1.Nothing"), timeout=10)
+    assert error_of(caught.value, "").reason is Reason.RESOURCE_NOT_FOUND
+
+
+@pytest.mark.parametrize("shape", ["unary_unary", "unary_stream", "stream_unary", "stream_stream"])
+@pytest.mark.parametrize(
+    "method",
+    ["/ftc.v1.AccountService/GetEverything", "/ftc.v2.AccountService/GetAccount", "/nonsense", "/a/b/c"],
+)
+def test_unknown_method_is_unimplemented_with_its_reason(
+    api: TestApi, channel: grpc.Channel, shape: str, method: str
+) -> None:
+    request = [b"\xff"] if shape.startswith("stream") else b"\xff"
+    told = len(api.records)
+    with pytest.raises(grpc.RpcError) as caught:
+        answer = getattr(channel, shape)(method)(
+            request if shape.startswith("unary") else iter(request), timeout=10
+        )
+        list(answer)
+
+    error = error_of(caught.value, "")
+    assert (error.reason, error.spec.grpc) == (Reason.METHOD_UNKNOWN, "UNIMPLEMENTED")
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert method in error.message
+    assert "reflection" in error.metadata["action"]
+    assert len(api.records) == told, "of methods that there are not, metrics would have no end"
 
 
 def test_stop_says_not_serving_first_and_lets_running_calls_end(own_api: TestApi) -> None:
@@ -115,7 +140,11 @@ def test_reflection_describes_every_service_without_a_key(channel: grpc.Channel)
     reflection = ProtoReflectionDescriptorDatabase(channel)
 
     listed = reflection.get_services()
-    assert {*SERVICES, "grpc.health.v1.Health"} <= set(listed)
+    assert set(listed) == set(SERVICES)
+    health = health_pb2_grpc.HealthStub(channel)
+    for service in listed:
+        answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
     for symbol in ("ftc.v1.AccountService", "ftc.v1.AccountService.GetAccount", "ftc.v1.GetAccountRequest"):
         assert reflection.FindFileContainingSymbol(symbol).name == "ftc/v1/account_service.proto"
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 
+from ftc_core.errors import FtcError, Reason
 from ftc_grpc.interceptors.wrapping import Behaviour, Interceptor
 from ftc_grpc.method_table import MethodTable
 
@@ -64,12 +65,18 @@ def find(said: list[str]) -> Callable[[str], Any]:
     return lambda method: table.service(Call(method))
 
 
-def test_a_method_that_there_is_not_has_no_handler_and_concerns_nobody(
-    find: Callable[[str], Any], said: list[str]
+@pytest.mark.parametrize("method", ["/numbers/Halve", "/letters/Double", "", "/" + "x" * 10_000])
+def test_a_method_that_there_is_not_concerns_the_outermost_interceptor_alone(
+    find: Callable[[str], Any], said: list[str], method: str
 ) -> None:
-    assert find("/numbers/Halve") is None
-    assert find("/letters/Double") is None
-    assert said == []
+    handler = find(method)
+
+    with pytest.raises(FtcError) as caught:
+        asyncio.run(handler.stream_stream(None, None))
+    assert caught.value.reason is Reason.METHOD_UNKNOWN
+    assert repr(method[:100])[:-1] in caught.value.message
+    assert len(caught.value.message) < 300
+    assert said == ["outer wraps", "outer begins", "outer ends"]
 
 
 def test_interceptors_take_part_in_their_order(find: Callable[[str], Any], said: list[str]) -> None:
