@@ -28,6 +28,7 @@ class LedgerSigning:
         self._context = context
         self._checkpointing = asyncio.Lock()
         self._rotating = asyncio.Lock()
+        self._rotations: set[asyncio.Task[KeyStatement]] = set()
 
     async def checkpoint(self) -> SignedCheckpoint:
         """A checkpoint of the ledger as it is now; the last one if nothing was entered since.
@@ -68,8 +69,20 @@ class LedgerSigning:
         """Let a new key sign from the next checkpoint on.
 
         `number`: that of the newest key as the caller knows it. Raises FtcError ETAG_MISMATCH if there is a
-        newer one, else as `rotate_key`.
+        newer one, else as `rotate_key`. Once begun it comes to its end, and no other begins before, also if
+        its caller goes away: what is on its way into the store cannot be taken back, and whoever made another
+        key meanwhile would put it in the place of the one that the store is about to have.
         """
+        rotation = asyncio.create_task(self._rotate(number))
+        self._rotations.add(rotation)
+        rotation.add_done_callback(self._rotations.discard)
+        try:
+            return await asyncio.shield(rotation)
+        except asyncio.CancelledError:
+            rotation.add_done_callback(_tell_of_failure)  # nobody else will
+            raise
+
+    async def _rotate(self, number: int | None) -> KeyStatement:
         async with self._rotating:
             if number is not None:
                 with self._context.store.view() as view:
@@ -95,3 +108,8 @@ class LedgerSigning:
                 entries=checkpoint.entry_count,
                 took_s=round(took_s, 3),
             )
+
+
+def _tell_of_failure(rotation: asyncio.Task[KeyStatement]) -> None:
+    if not rotation.cancelled() and (error := rotation.exception()) is not None:
+        _log.warning("ledger key not rotated", cause=str(error))
