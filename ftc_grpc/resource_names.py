@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from ftc_core.domain.identity import is_resource_id
+from ftc_core.domain.identity import is_enrollment_id, is_resource_id
 from ftc_core.errors import FtcError, Reason
 
 __all__ = [
@@ -116,5 +116,10 @@ _PATTERNS = (
 
 
 def resource_type(name: str) -> str:
-    """The type of the resource that `name` names, for `google.rpc.ResourceInfo`; "" if it is no name."""
+    """The type of the resource that `name` names, for `google.rpc.ResourceInfo`; "" if it is no name.
+
+    An enrollment ID stands for the enrollment that has it.
+    """
+    if is_enrollment_id(name):
+        return DEVICE_ENROLLMENT.type
     return next((pattern.type for pattern in _PATTERNS if pattern.match(name) is not None), "")

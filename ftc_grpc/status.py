@@ -16,8 +16,14 @@ from google.rpc.error_details_pb2 import (
 )
 from google.rpc.status_pb2 import Status
 
-from ftc_core.errors import FtcError
-from ftc_grpc.resource_names import resource_type
+from ftc_core.errors import FtcError, Reason
+from ftc_grpc.resource_names import (
+    DEVICE,
+    DEVICE_ENROLLMENT,
+    DEVICE_TRANSFER,
+    TRUSTED_CERTIFICATE,
+    resource_type,
+)
 
 __all__ = ["ERROR_DOMAIN", "STATUS_DETAILS_KEY", "status_code", "to_status"]
 
@@ -26,7 +32,16 @@ ERROR_DOMAIN = "ftc"
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 """The trailing metadata in which gRPC carries a serialized google.rpc.Status."""
 _RETRY_DELAY_DEFAULT_S = 1.0
-"""Told to clients of an unavailable server that named no delay of its own."""
+"""Told to clients where waiting helps and the error names no delay of its own."""
+_RESUMED = frozenset({Reason.CONSUMER_TOO_SLOW})
+"""What is exhausted and yet free again at once."""
+_ABOUT = {
+    Reason.CERTIFICATE_ALREADY_EXISTS: TRUSTED_CERTIFICATE.type,
+    Reason.DUPLICATE_ENDPOINT: DEVICE.type,
+    Reason.ENROLLMENT_ALREADY_EXISTS: DEVICE_ENROLLMENT.type,
+    Reason.TRANSFER_CODE_INVALID: DEVICE_TRANSFER.type,
+}
+"""Types of resources that are missing or in the way where the request is about another one, or its parent."""
 
 
 def status_code(error: FtcError) -> grpc.StatusCode:
@@ -34,15 +49,19 @@ def status_code(error: FtcError) -> grpc.StatusCode:
     return grpc.StatusCode[error.spec.grpc]
 
 
-def to_status(error: FtcError, resource: str = "") -> Status:
-    """The whole status. `resource` is the name that the request was about, if the error names none itself.
+def to_status(error: FtcError, resource: str = "", account: str = "") -> Status:
+    """The whole status.
 
-    `ErrorInfo` always, its metadata holding the catalogue's advice under `action`; then `BadRequest` where a
-    field is at fault, `ResourceInfo` for a resource that is missing or in the way, `QuotaFailure`,
-    `PreconditionFailure` and `RetryInfo` by code; `RetryInfo` also where the error says when.
+    `resource` is the name that the request was about, and `account` that of the caller's account, for an
+    error that names none itself. `ErrorInfo` always, its metadata holding the catalogue's advice under
+    `action`; then `BadRequest` where a field is at fault, `ResourceInfo` for a resource that is missing or in
+    the way, `QuotaFailure` of the account, `PreconditionFailure` and `RetryInfo` by code; `RetryInfo` also
+    where the error says when.
     """
     code = status_code(error)
     name = error.resource or resource
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        name = name or account
     found: list[Message] = [
         ErrorInfo(
             reason=error.reason.value,
@@ -62,28 +81,36 @@ def to_status(error: FtcError, resource: str = "") -> Status:
 
 def _details_of_code(code: grpc.StatusCode, error: FtcError, name: str) -> list[Message]:
     match code:
-        case grpc.StatusCode.NOT_FOUND | grpc.StatusCode.ALREADY_EXISTS if name:
-            return [
-                ResourceInfo(resource_type=resource_type(name), resource_name=name, description=error.message)
-            ]
+        case grpc.StatusCode.NOT_FOUND | grpc.StatusCode.ALREADY_EXISTS if error.reason in _ABOUT or name:
+            return [_resource_info(error, name)]
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             quota = QuotaFailure.Violation(subject=name, description=error.message)
             failure = QuotaFailure(violations=[quota])
-            return [failure] if error.retry_after_s is None else [failure, _retry_info(error.retry_after_s)]
+            if error.retry_after_s is None and error.reason not in _RESUMED:
+                return [failure]  # it does not pass by itself
+            return [failure, _retry_info(error)]
         case grpc.StatusCode.FAILED_PRECONDITION | grpc.StatusCode.ABORTED:
             condition = PreconditionFailure.Violation(
                 type=error.reason.value, subject=name, description=error.message
             )
             return [PreconditionFailure(violations=[condition])]
         case grpc.StatusCode.UNAVAILABLE:
-            return [_retry_info(error.retry_after_s or _RETRY_DELAY_DEFAULT_S)]
+            return [_retry_info(error)]
         case _:
             return []
 
 
-def _retry_info(delay_s: float) -> RetryInfo:
+def _resource_info(error: FtcError, name: str) -> ResourceInfo:
+    if error.reason in _ABOUT:
+        kind, name = _ABOUT[error.reason], error.resource
+    else:
+        kind = resource_type(name)
+    return ResourceInfo(resource_type=kind, resource_name=name, description=error.message)
+
+
+def _retry_info(error: FtcError) -> RetryInfo:
     delay = Duration()
-    delay.FromMilliseconds(round(1_000 * delay_s))
+    delay.FromMilliseconds(round(1_000 * (error.retry_after_s or _RETRY_DELAY_DEFAULT_S)))
     return RetryInfo(retry_delay=delay)
 
 

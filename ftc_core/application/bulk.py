@@ -99,7 +99,7 @@ class BulkJobs:
                 not may_repeat
                 and len(view.list_bulk_jobs(account_id, after=None, limit=kept_max)) == kept_max
             ):
-                raise operation_limit_reached(kept_max)
+                raise operation_limit_reached(account_id, kept_max)
         job_id = self._context.new_id()
         upload = Upload(job_id, self._inputs.create(job_id))
         self.runner.uploading.add(job_id)

@@ -84,4 +84,4 @@ class WriteOptions(msgspec.Struct, frozen=True):
 def require_account(view: View, account_id: str) -> None:
     """Raises FtcError RESOURCE_NOT_FOUND if there is no such account."""
     if view.get_account(account_id) is None:
-        raise FtcError(Reason.RESOURCE_NOT_FOUND, "account not found")
+        raise FtcError(Reason.RESOURCE_NOT_FOUND, "account not found", resource=f"accounts/{account_id}")

@@ -13,7 +13,7 @@ from ftc_core.application.context import ApplicationContext, WriteOptions
 from ftc_core.application.fields import check_in_future
 from ftc_core.domain.claim_secret import claim_verifier, read_claim_secret
 from ftc_core.domain.enrollment import Enrollment
-from ftc_core.domain.identity import parse_enrollment_id
+from ftc_core.domain.identity import format_enrollment_id, parse_enrollment_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import BATCH_CREATE_MAX
 from ftc_core.storage.commands import (
@@ -140,7 +140,9 @@ async def lookup_enrollment(
     with context.store.view() as view:
         [enrollment] = view.find_enrollments([fingerprint])
     if enrollment is None or enrollment.account_id != account_id or enrollment.is_expired(context.now()):
-        raise FtcError(Reason.RESOURCE_NOT_FOUND, "enrollment not found")
+        raise FtcError(
+            Reason.RESOURCE_NOT_FOUND, "enrollment not found", resource=format_enrollment_id(fingerprint)
+        )
     return enrollment
 
 

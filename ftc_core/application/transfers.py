@@ -223,6 +223,8 @@ async def accept_by_code(
     except FtcError as error:
         if error.reason is Reason.TRANSFER_CODE_INVALID:
             failures.note(who, now)
+        if error.reason is Reason.TRANSFER_TO_SELF:
+            error.field = "code"
         raise
 
 
@@ -272,6 +274,8 @@ async def _sweep(
 
 
 def _check(new: NewTransfer, now: datetime) -> None:
+    if new.receiver_account_id == new.account_id:
+        raise FtcError(Reason.TRANSFER_TO_SELF, field="device_transfer.to_account_id")
     if bool(new.device_ids) is bool(new.filter):
         missing = not new.filter
         raise FtcError(

@@ -74,10 +74,11 @@ class BulkBatch(msgspec.Struct, frozen=True, kw_only=True):
     refusals: dict[int, Reason]
 
 
-def operation_limit_reached(kept_max: int) -> FtcError:
+def operation_limit_reached(account_id: str, kept_max: int) -> FtcError:
     """The refusal of a job where an account has as many as it may keep."""
     return FtcError(
         Reason.OPERATION_LIMIT_REACHED,
         f"account has {kept_max} operations, the most that are kept",
+        resource=f"accounts/{account_id}",
         metadata={"operations_max": str(kept_max)},
     )

@@ -15,6 +15,7 @@ from ftc_core.errors import FtcError, Reason
 __all__ = [
     "fingerprint_of",
     "format_enrollment_id",
+    "is_enrollment_id",
     "is_resource_id",
     "parse_enrollment_id",
 ]
@@ -35,6 +36,11 @@ def format_enrollment_id(fingerprint: bytes) -> str:
     if len(fingerprint) != 32:
         raise ValueError(f"a fingerprint has 32 bytes, not {len(fingerprint)}")
     return f"{SUPPORTED_VERSION}-{fingerprint.hex(':').upper()}"
+
+
+def is_enrollment_id(text: str) -> bool:
+    """Whether `text` is an enrollment ID of the version that is supported, its letter in upper case."""
+    return text.startswith(f"{SUPPORTED_VERSION}-") and _OCTETS.fullmatch(text[2:]) is not None
 
 
 def parse_enrollment_id(text: str, *, field: str = "enrollment_identity") -> bytes:

@@ -144,6 +144,7 @@ def judge(receiver: Account, moving: Sequence[Moving]) -> tuple[TrustedCertifica
         raise FtcError(
             Reason.QUOTA_REACHED,
             f"{receiver.device_count} device(s) and {len(moving)} more are above the quota of {quota}",
+            resource=f"accounts/{receiver.id}",
         )
     return certificates
 

@@ -9,7 +9,9 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from ftc_core.errors import FtcError, Reason
+from ftc_grpc.caller import caller_or_none
 from ftc_grpc.interceptors.wrapping import Behaviour, Context, Interceptor
+from ftc_grpc.resource_names import ACCOUNT
 from ftc_grpc.status import STATUS_DETAILS_KEY, status_code, to_status
 
 __all__ = ["ErrorInterceptor"]
@@ -29,12 +31,22 @@ class ErrorInterceptor(Interceptor):
             except aio.AbortError:
                 raise  # the status is sent already
             except FtcError as error:
-                await _abort(context, error, _resource_of(request))
+                await _abort(context, _outward(method, error), _resource_of(request))
             except Exception as error:
                 _log.error("unexpected error", method=method, exc_info=error)
                 await _abort(context, FtcError(Reason.INTERNAL_10), "")
 
         return funnel
+
+
+def _outward(method: str, error: FtcError) -> FtcError:
+    """What the caller is told of it: paths, and what libraries say, are for the log alone."""
+    if error.reason.startswith("INTERNAL_"):
+        _log.error(
+            "internal error", method=method, reason=error.reason, message=error.message, **error.metadata
+        )
+        error.metadata.pop("cause", None)
+    return error
 
 
 def _resource_of(request: object) -> str:
@@ -53,7 +65,9 @@ def _resource_of(request: object) -> str:
 
 
 async def _abort(context: Context, error: FtcError, resource: str) -> NoReturn:
-    status = to_status(error, resource)
+    caller = caller_or_none()
+    account = ACCOUNT.format(caller.account_id) if caller is not None and caller.account_id else ""
+    status = to_status(error, resource, account)
     await context.abort(
         status_code(error), status.message, ((STATUS_DETAILS_KEY, status.SerializeToString()),)
     )

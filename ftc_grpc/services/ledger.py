@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 import structlog
 
@@ -24,6 +24,8 @@ __all__ = ["LedgerService"]
 
 _log = structlog.get_logger(__name__)
 
+_OF_THE_MACHINE = frozenset({Reason.DATA_DIRECTORY_INCOMPATIBLE, Reason.FILE_UNREADABLE})
+
 
 class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
     """The ownership ledger as a whole."""
@@ -38,7 +40,8 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_service_pb2.CreateLedgerCheckpointRequest, context: RpcContext
     ) -> ledger_pb2.LedgerCheckpoint:
         """Make a checkpoint."""
-        return checkpoint_to_proto(await self._signing.checkpoint())
+        with _own_files():
+            return checkpoint_to_proto(await self._signing.checkpoint())
 
     async def GetLedgerCheckpoint(
         self, request: ledger_service_pb2.GetLedgerCheckpointRequest, context: RpcContext
@@ -80,7 +83,8 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_service_pb2.RotateLedgerKeyRequest, context: RpcContext
     ) -> ledger_pb2.LedgerKey:
         """Let a new key sign."""
-        return key_to_proto(await self._signing.rotate(revision_of_etag(request.etag)))
+        with _own_files():
+            return key_to_proto(await self._signing.rotate(revision_of_etag(request.etag)))
 
     async def ExportLedger(
         self, request: ledger_service_pb2.ExportLedgerRequest, context: RpcContext
@@ -92,13 +96,26 @@ class LedgerService(ledger_service_pb2_grpc.LedgerServiceServicer):
         if viewer is not None:
             self._exporting.add(viewer)
         try:
-            await self._signing.before_export(now=viewer is None)
-            async with aclosing(export_ledger(self._context, self._signing.keys, viewer)) as pieces:
-                async for piece in pieces:
-                    yield ledger_service_pb2.ExportLedgerResponse(data=piece)
+            with _own_files():
+                await self._signing.before_export(now=viewer is None)
+                async with aclosing(export_ledger(self._context, self._signing.keys, viewer)) as pieces:
+                    async for piece in pieces:
+                        yield ledger_service_pb2.ExportLedgerResponse(data=piece)
         finally:
             self._exporting.discard(viewer)
         _log.info("ledger exported", account_id=viewer)
+
+
+@contextmanager
+def _own_files() -> Iterator[None]:
+    """Around work with the data directory: what is wrong with that is INTERNAL_6, its paths for the log."""
+    try:
+        yield
+    except FtcError as error:
+        if error.reason not in _OF_THE_MACHINE:
+            raise
+        _log.error("the ledger's keys cannot be used", reason=error.reason, message=error.message)
+        raise FtcError(Reason.INTERNAL_6) from error
 
 
 def _query(

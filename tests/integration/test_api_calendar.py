@@ -109,7 +109,7 @@ def test_what_is_no_time_is_refused_by_name(api: TestApi, tenant: Tenant, field:
     assert api.revision() == before
 
 
-@pytest.mark.parametrize("field", set(METHODS) - {"device_enrollment.claim_not_before"})
+@pytest.mark.parametrize("field", [one for one in METHODS if one != "device_enrollment.claim_not_before"])
 def test_first_moment_of_all_has_passed(tenant: Tenant, field: str) -> None:
     with pytest.raises(FtcError) as caught:
         METHODS[field](tenant, Timestamp(seconds=FIRST_S))

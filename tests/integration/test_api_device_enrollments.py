@@ -144,6 +144,7 @@ def test_duplicate_never_says_who_holds_it(api: TestApi, tenant: Tenant, other: 
     assert {error.reason for error in errors} == {Reason.ENROLLMENT_ALREADY_EXISTS}
     mine, theirs = errors
     assert mine.message == theirs.message
+    assert mine.resource == theirs.resource == wanted
     assert mine.metadata == theirs.metadata
     assert tenant.id not in f"{theirs.message} {theirs.resource} {theirs.metadata} {theirs.__cause__}"
 

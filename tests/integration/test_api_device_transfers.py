@@ -353,7 +353,8 @@ def test_a_code_only_works_for_others_and_only_once(
     code = offer(giver, device).code
     request = AcceptDeviceTransferRequest(code=code)
     give, take = (tenant.client.device_transfers.AcceptDeviceTransfer for tenant in (giver, taker))
-    assert api.refused(giver.client, give, request).reason is Reason.TRANSFER_TO_SELF
+    own = api.refused(giver.client, give, request)
+    assert (own.reason, own.field) == (Reason.TRANSFER_TO_SELF, "code")
 
     taker.client.call(take, request)
 
@@ -493,7 +494,7 @@ def test_bad_offers_are_refused_with_the_field(
         (chatty, [device], "", Reason.FIELD_INVALID, f"{prefix}.note"),
         (misspelt, [device], "", Reason.FIELD_INVALID, f"{prefix}.to_account_id"),
         (nobody, [device], "", Reason.RESOURCE_NOT_FOUND, ""),
-        (own, [device], "", Reason.TRANSFER_TO_SELF, ""),
+        (own, [device], "", Reason.TRANSFER_TO_SELF, f"{prefix}.to_account_id"),
     ]
     create = giver.client.device_transfers.CreateDeviceTransfer
     for wanted, devices, filter_, reason, field in cases:

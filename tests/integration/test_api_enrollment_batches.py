@@ -190,6 +190,7 @@ def test_enrollment_of_another_account_looks_like_none(api: TestApi, tenant: Ten
     assert {(error.reason, error.message) for error in errors} == {
         (Reason.RESOURCE_NOT_FOUND, "enrollment not found")
     }
+    assert [error.resource for error in errors] == texts
 
 
 def test_deleted_and_expired_enrollments_are_not_found(api: TestApi, tenant: Tenant) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -46,7 +47,7 @@ from ftc_grpc.caller import set_caller
 from ftc_grpc.client import ApiClient
 from ftc_grpc.pagination import Paginator
 from ftc_grpc.services.ledger import LedgerService
-from tests.api import Tenant, TestApi
+from tests.api import Tenant, TestApi, running_api
 from tests.certificates import Manufacturer
 
 CLAIMED, RELEASED, TRANSFERRED = OwnershipEntry.CLAIMED, OwnershipEntry.RELEASED, OwnershipEntry.TRANSFERRED
@@ -471,6 +472,24 @@ def test_a_rotated_key_signs_what_comes_and_whoever_has_the_first_verifies_both(
     found = [finding for line in export(client).splitlines(keepends=True) for finding in verifier.feed(line)]
     assert found + verifier.finish() == []
     assert verifier.summary.pinned
+
+
+def test_keys_that_cannot_be_used_are_no_business_of_callers(tmp_path: Path) -> None:
+    with running_api(tmp_path) as api:
+        client = api.client()
+        (tmp_path / "pki" / "ledger.key").write_text("nonsense")
+        tenant, factory = api.tenant(), Manufacturer("Factory")
+        trust(tenant, factory)
+        own(api, tenant, factory, hashlib.sha256(factory.device("x").der).digest(), "x")
+        with pytest.raises(FtcError) as exported:
+            export(tenant.client)
+        errors = [
+            api.refused(client, client.ledger.CreateLedgerCheckpoint, ledger.CreateLedgerCheckpointRequest()),
+            api.refused(client, client.ledger.RotateLedgerKey, ledger.RotateLedgerKeyRequest()),
+            exported.value,
+        ]
+
+    assert {(error.reason, error.message) for error in errors} == {(Reason.INTERNAL_6, "Internal error #6")}
 
 
 def test_an_account_exports_once_at_a_time(story: Story) -> None:

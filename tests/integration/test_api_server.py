@@ -65,16 +65,19 @@ def test_error_carries_its_reason_and_the_field(api: TestApi, channel: grpc.Chan
 
 
 class BrokenCommit:
-    """A commit with a bug."""
+    """A commit that fails as it is told to."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
 
     async def execute(self, submission: Submission) -> Outcome:
-        raise ZeroDivisionError("secret detail")
+        raise self._error
 
 
 def test_unforeseen_exception_is_internal_error_10_and_tells_nothing(
     own_api: TestApi, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    object.__setattr__(own_api.context, "commit", BrokenCommit())
+    object.__setattr__(own_api.context, "commit", BrokenCommit(ZeroDivisionError("secret detail")))
     operator = own_api.client()
 
     request = CreateAccountRequest(account=Account(display_name="x"))
@@ -86,6 +89,22 @@ def test_unforeseen_exception_is_internal_error_10_and_tells_nothing(
     assert "secret detail" not in str(error.__cause__)
     assert "secret detail" in capsys.readouterr().out + caplog.text
     assert own_api.records[-1].outcome == "INTERNAL_10"
+
+
+def test_cause_of_an_internal_error_is_for_the_log_alone(
+    own_api: TestApi, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failure = FtcError(Reason.INTERNAL_1, metadata={"cause": "/secret/path: no such file", "hint": "x"})
+    object.__setattr__(own_api.context, "commit", BrokenCommit(failure))
+    operator = own_api.client()
+
+    request = CreateAccountRequest(account=Account(display_name="x"))
+    with caplog.at_level(logging.ERROR):
+        error = own_api.refused(operator, operator.accounts.CreateAccount, request)
+
+    assert error.reason is Reason.INTERNAL_1
+    assert set(error.metadata) == {"action", "hint"}
+    assert "/secret/path" in capsys.readouterr().out + caplog.text
 
 
 def test_every_service_is_healthy_while_serving(channel: grpc.Channel) -> None:

@@ -168,13 +168,15 @@ def test_same_ca_may_be_in_many_accounts_and_once_in_each(
     api: TestApi, tenant: Tenant, other: Tenant, manufacturer: Manufacturer
 ) -> None:
     request = upload(manufacturer.pem)
-    for client in (tenant.client, other.client):
-        client.call(client.trusted_certificates.CreateTrustedCertificate, request)
+    first, _ = (
+        one.client.call(one.client.trusted_certificates.CreateTrustedCertificate, request)
+        for one in (tenant, other)
+    )
 
     client = tenant.client
     error = api.refused(client, client.trusted_certificates.CreateTrustedCertificate, request)
 
-    assert error.reason is Reason.CERTIFICATE_ALREADY_EXISTS
+    assert (error.reason, error.resource) == (Reason.CERTIFICATE_ALREADY_EXISTS, first.name)
 
 
 def test_cas_with_one_subject_work_side_by_side(api: TestApi, tenant: Tenant) -> None:

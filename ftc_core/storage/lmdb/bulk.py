@@ -33,7 +33,7 @@ def create_bulk_job(writer: Writer, command: CreateBulkJob) -> BulkWritten:
     writer.count(job.account_id)  # raises if there is no such account
     kept = writer.view.list_bulk_jobs(job.account_id, after=None, limit=command.kept_max)
     if len(kept) >= command.kept_max:
-        raise operation_limit_reached(command.kept_max)
+        raise operation_limit_reached(job.account_id, command.kept_max)
     key = pack_id(job.id)
     writer.add(writer.tables.bulk_jobs_by_account, pack_id(job.account_id) + key)
     writer.put(writer.tables.bulk_unfinished, key)

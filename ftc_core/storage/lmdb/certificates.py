@@ -35,8 +35,10 @@ def create_trusted_certificate(writer: Writer, command: CreateTrustedCertificate
     writer.count(given.account_id, certificates=1)
     account = pack_id(given.account_id)
     index_key = certificate_key(account, fingerprint_key(given.fingerprint), given.service)
-    if writer.get(tables.certificates_by_fingerprint, index_key) is not None:
-        raise FtcError(Reason.CERTIFICATE_ALREADY_EXISTS)
+    existing = writer.get(tables.certificates_by_fingerprint, index_key)
+    if existing is not None:
+        name = f"accounts/{given.account_id}/trustedCertificates/{existing.hex()}"
+        raise FtcError(Reason.CERTIFICATE_ALREADY_EXISTS, resource=name)
     if writer.view.find_blocked((given.fingerprint,)):
         raise FtcError(Reason.CERTIFICATE_BLOCKED)
     certificate = msgspec.structs.replace(given, revision=writer.next_revision())

@@ -9,6 +9,7 @@ import msgspec
 
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.event import Event, EventKind
+from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.commands import (
     AnnounceExpiries,
@@ -46,7 +47,7 @@ def create_enrollments(writer: Writer, command: CreateEnrollments) -> Created:
         writer.count(given.account_id, enrollments=1)
         enrollment = insert_enrollment(writer, given, command.now)
         if enrollment is None:
-            raise FtcError(Reason.ENROLLMENT_ALREADY_EXISTS, metadata={"index": str(index)})
+            raise _taken(given, index)
         created.append(enrollment)
     return Created(enrollments=tuple(created))
 
@@ -62,11 +63,17 @@ def create_each(
     rows = [command.enrollments[0] for command in commands]
     inserted = insert_enrollments(writer, account_id, rows, (command.now for command in commands))
     return [
-        FtcError(Reason.ENROLLMENT_ALREADY_EXISTS, metadata={"index": "0"})
-        if enrollment is None
-        else Created(enrollments=(enrollment,))
-        for enrollment in inserted
+        _taken(row, 0) if enrollment is None else Created(enrollments=(enrollment,))
+        for row, enrollment in zip(rows, inserted, strict=True)
     ]
+
+
+def _taken(given: Enrollment, index: int) -> FtcError:
+    return FtcError(
+        Reason.ENROLLMENT_ALREADY_EXISTS,
+        resource=format_enrollment_id(given.fingerprint),
+        metadata={"index": str(index)},
+    )
 
 
 def delete_enrollment(writer: Writer, command: DeleteEnrollment) -> Done:

@@ -84,8 +84,8 @@ def read_position(after: str | None, *, value_bytes: Container[int] = (0,)) -> b
     try:
         position = bytes.fromhex(after)
     except ValueError:
-        raise FtcError(Reason.PAGE_TOKEN_INVALID) from None
+        raise FtcError(Reason.PAGE_TOKEN_INVALID, field="page_token") from None
     # fromhex takes white space and capitals too: two spellings of one ID must not meet in one position.
     if position.hex() != after or len(position) - ID_BYTES not in value_bytes:
-        raise FtcError(Reason.PAGE_TOKEN_INVALID)
+        raise FtcError(Reason.PAGE_TOKEN_INVALID, field="page_token")
     return position

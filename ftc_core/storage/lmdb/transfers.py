@@ -137,7 +137,9 @@ def forget_transfers(writer: Writer, command: ForgetTransfers) -> Swept:
 def _check_room(writer: Writer, account_id: str, kept_max: int) -> None:
     if writer.view.count_offered(account_id) >= kept_max:
         raise FtcError(
-            Reason.TRANSFER_LIMIT_REACHED, f"account offers {kept_max} transfers, the most that are kept"
+            Reason.TRANSFER_LIMIT_REACHED,
+            f"account offers {kept_max} transfers, the most that are kept",
+            resource=f"accounts/{account_id}",
         )
 
 
