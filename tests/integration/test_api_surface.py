@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -448,3 +449,39 @@ def test_each_list_counts_all_rows_if_asked_to_and_only_then(api: TestApi, metho
     )
     rows = next(value for field, value in response.ListFields() if field.is_repeated)
     assert counted == len(rows)
+
+
+def _writes() -> Sequence[str]:
+    """Methods with `validate_only`; of an upload that is for its rows, and the operation is made."""
+    makes = [method for method in METHODS if "validate_only" in _request_fields(method)]
+    return [method for method in makes if "/Bulk" not in method]
+
+
+def _request_fields(method: str) -> Container[str]:
+    service, _, name = method[1:].rpartition("/")
+    found = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
+    return found.input_type.fields_by_name.keys()
+
+
+@pytest.mark.parametrize("method", _writes())
+def test_what_is_validated_has_no_effect_and_what_is_repeated_has_one(api: TestApi, method: str) -> None:
+    request: Any = REQUESTS[method](Things(api))
+    other: Any = REQUESTS[method](Things(api))
+    request.request_id = other.request_id = str(uuid4())
+
+    def effect(message: Any, *, validate_only: bool = False) -> tuple[Answer, int]:
+        message.validate_only = validate_only
+        before = api.revision()
+        answer = attempt(api, method, message, api.operator.secret)
+        return answer, api.revision() - before
+
+    validated, changes = effect(request, validate_only=True)
+    assert (validated.code, changes) == (grpc.StatusCode.OK, 0)
+    done, changes = effect(request)
+    assert done.code is grpc.StatusCode.OK, "what was validated leaves its request_id free"
+    assert changes > 0
+    again, changes = effect(request)
+    assert (again.code, changes) == (grpc.StatusCode.OK, 0)
+    if request.SerializeToString() != other.SerializeToString():
+        reused, changes = effect(other)
+        assert (reused.reason, changes) == ("REQUEST_ID_REUSED", 0)
