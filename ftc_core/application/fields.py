@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import DESCRIPTION_MAX_CHARS, DISPLAY_NAME_MAX_CHARS
 
 __all__ = ["check_description", "check_display_name", "check_in_future"]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def check_in_future(moment: datetime | None, now: datetime, *, field: str) -> None:
@@ -26,8 +29,14 @@ def check_display_name(text: str, *, field: str, required: bool = True) -> None:
 
 
 def check_description(text: str, *, field: str) -> None:
-    """Raises FtcError FIELD_INVALID if it is too long."""
+    """Raises FtcError FIELD_INVALID if it is too long, or has characters that a terminal would obey.
+
+    A note of a transfer is shown to another account's people.
+    """
     _check_text(text, DESCRIPTION_MAX_CHARS, field)
+    if _CONTROL.search(text) is not None:
+        message = f"{field} has control characters other than tabs and line ends"
+        raise FtcError(Reason.FIELD_INVALID, message, field=field)
 
 
 def _check_text(text: str, limit: int, field: str) -> None:

@@ -471,9 +471,10 @@ def test_bad_offers_are_refused_with_the_field(
     year_and_day, yesterday = DeviceTransfer(), DeviceTransfer()
     year_and_day.expires_at.FromDatetime(utc_now() + 366 * DAY)
     yesterday.expires_at.FromDatetime(utc_now() - DAY)
-    plain, chatty, own = (
+    plain, chatty, hostile, own = (
         DeviceTransfer(),
         DeviceTransfer(note="n" * 501),
+        DeviceTransfer(note="\x1b]0;title\x07"),
         DeviceTransfer(to_account_id=giver.id),
     )
     nobody, misspelt = DeviceTransfer(to_account_id=new_id()), DeviceTransfer(to_account_id="me")
@@ -492,6 +493,7 @@ def test_bad_offers_are_refused_with_the_field(
         (year_and_day, [device], "", Reason.FIELD_INVALID, f"{prefix}.expires_at"),
         (yesterday, [device], "", Reason.FIELD_INVALID, f"{prefix}.expires_at"),
         (chatty, [device], "", Reason.FIELD_INVALID, f"{prefix}.note"),
+        (hostile, [device], "", Reason.FIELD_INVALID, f"{prefix}.note"),
         (misspelt, [device], "", Reason.FIELD_INVALID, f"{prefix}.to_account_id"),
         (nobody, [device], "", Reason.RESOURCE_NOT_FOUND, ""),
         (own, [device], "", Reason.TRANSFER_TO_SELF, f"{prefix}.to_account_id"),

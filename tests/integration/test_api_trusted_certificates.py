@@ -38,7 +38,7 @@ def test_ca_is_uploaded_described_and_read_back(
     api: TestApi, tenant: Tenant, manufacturer: Manufacturer
 ) -> None:
     client = tenant.client
-    request = upload(manufacturer.pem, description="Line 4", enrollment_mode=True)
+    request = upload(manufacturer.pem, description="Line 4\n\tand 5 \u200d💡", enrollment_mode=True)
 
     created = client.call(client.trusted_certificates.CreateTrustedCertificate, request)
 
@@ -50,7 +50,7 @@ def test_ca_is_uploaded_described_and_read_back(
     assert created.valid
     assert created.enrollment_mode
     assert (created.status, created.device_execution_mode) == (TrustedCertificate.ACTIVE, 0)
-    assert created.description == "Line 4"
+    assert created.description == "Line 4\n\tand 5 \u200d💡"
     assert created.owner_id == tenant.api_key.split("_")[1]
     read = client.call(
         client.trusted_certificates.GetTrustedCertificate, GetTrustedCertificateRequest(name=created.name)
@@ -142,6 +142,7 @@ def test_what_is_no_usable_ca_is_refused_by_its_reason(api: TestApi, tenant: Ten
         ({"display_name": ""}, Reason.FIELD_REQUIRED, "trusted_certificate.display_name"),
         ({"display_name": "x" * 101}, Reason.FIELD_INVALID, "trusted_certificate.display_name"),
         ({"description": "x" * 501}, Reason.FIELD_INVALID, "trusted_certificate.description"),
+        ({"description": "\x1b[2J"}, Reason.FIELD_INVALID, "trusted_certificate.description"),
         ({"service": 0}, Reason.FIELD_REQUIRED, "trusted_certificate.service"),
         ({"service": 9}, Reason.FIELD_INVALID, "trusted_certificate.service"),
         ({"status": 9}, Reason.FIELD_INVALID, "trusted_certificate.status"),
