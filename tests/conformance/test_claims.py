@@ -86,6 +86,22 @@ def test_facts_show_the_device_and_who_holds_the_endpoint_name(scene: Scene) -> 
     assert rival.device is None
 
 
+def test_facts_as_if_one_account_were_alone_show_nothing_of_another(scene: Scene) -> None:
+    owner, alone = scene.trusting_account(), scene.trusting_account()
+    scene.enrollment(owner, 1)
+    scene.claim(1)
+    scene.enrollment(alone, 2)
+    with scene.store.view() as view:
+        nobodys = view.claim_facts(claim_request(3, account_id=alone.id), alone=alone.id)
+        theirs = view.claim_facts(claim_request(1, account_id=alone.id), alone=alone.id)
+        naming = view.claim_facts(claim_request(1, account_id=owner.id), alone=alone.id)
+        own = view.claim_facts(claim_request(2), alone=alone.id)
+        assert own == view.claim_facts(claim_request(2))
+    assert nobodys.account == alone
+    assert theirs == msgspec.structs.replace(nobodys, request=theirs.request)
+    assert naming == msgspec.structs.replace(nobodys, request=naming.request, account=None, certificates=())
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("n" * 257, Reason.ENDPOINT_NAME_TOO_LONG), ("\udc80", Reason.ENDPOINT_NAME_INVALID)],

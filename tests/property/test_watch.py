@@ -18,7 +18,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ftc_core.application.changes import Changes, Feed, Topic
+from ftc_core.application.changes import Changes, Feed, Interest, Topic
 from ftc_core.application.context import ApplicationContext
 from ftc_core.application.event_tail import EventTail
 from ftc_core.application.watch import WatchOptions, watch
@@ -48,7 +48,9 @@ class Watcher:
 
 
 class WatchMachine(RuleBasedStateMachine):
-    """Two accounts; watchers of the enrollments of the first."""
+    """Two accounts; watchers of the enrollments of the first, or of both."""
+
+    of_all_accounts = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +59,9 @@ class WatchMachine(RuleBasedStateMachine):
         self.store = open_lmdb(Path(self.directory.name), create=True, map_bytes=1 << 24)
         self.scene = Scene(self.store)
         self.accounts = [self.scene.trusting_account() for _ in range(2)]
-        self.feed = Feed(self.accounts[0].id, Topic.ENROLLMENTS)
+        self.interest: Interest = (
+            Topic.ENROLLMENTS if self.of_all_accounts else Feed(self.accounts[0].id, Topic.ENROLLMENTS)
+        )
         self.context = ApplicationContext(self.store, NoCommit(), bytes(32), now=lambda: NOW)
         self.tail = EventTail(self.store, room=ROOM, scan=SCAN)
         self.watchers: list[Watcher] = []
@@ -70,7 +74,7 @@ class WatchMachine(RuleBasedStateMachine):
 
     def open(self, start_revision: int) -> tuple[Watcher, Changes]:
         """A new stream and its first response."""
-        stream = watch(self.context, self.tail, self.feed, WatchOptions(start_revision, 1.0))
+        stream = watch(self.context, self.tail, self.interest, WatchOptions(start_revision, 1.0))
         first = self.run(anext(stream))  # type: ignore[arg-type] # it is a coroutine
         watcher = Watcher(stream, first.through)
         self.watchers.append(watcher)
@@ -87,7 +91,7 @@ class WatchMachine(RuleBasedStateMachine):
         self.number += count
         before = self.scene.revision()
         self.scene.run(CreateEnrollments(tuple(new), NOW))
-        if account == 0:
+        if account == 0 or self.of_all_accounts:
             self.events += range(before + 1, before + 1 + count)
 
     @rule()
@@ -203,5 +207,13 @@ class WatchMachine(RuleBasedStateMachine):
         self.directory.cleanup()
 
 
+class WatchAllMachine(WatchMachine):
+    """The same of all accounts."""
+
+    of_all_accounts = True
+
+
 TestWatch = WatchMachine.TestCase
 TestWatch.settings = settings(max_examples=40, stateful_step_count=40)
+TestWatchAll = WatchAllMachine.TestCase
+TestWatchAll.settings = settings(max_examples=20, stateful_step_count=40)
