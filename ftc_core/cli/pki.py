@@ -35,7 +35,13 @@ def pki() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_options("data_dir")
 def show(settings: Settings, *, as_json: bool) -> None:
-    """Print until when each certificate of the data directory is valid, and for which names."""
+    """Print until when each certificate of the data directory is valid, and for which names.
+
+    \b
+    Examples:
+      ftc pki show
+      ftc pki show --json
+    """
     _print(own_certificates(DataDirectory.open(settings.data_dir)), as_json=as_json)
 
 

@@ -84,7 +84,7 @@ def _device_name(connection: Connection, given: str) -> str:
     if "/" in given or is_resource_id(given):
         return connection.resource_name(given, DEVICE)
     field = "enrollment_identity" if _ENROLLMENT_ID.match(given) else "endpoint_name"
-    quoted = re.sub(r'(["\\])', r"\\\1", given)
+    quoted = re.sub(r'(["\\*])', r"\\\1", given)
     request = ListDevicesRequest(parent=connection.parent, filter=f'{field} = "{quoted}"')
     found, _ = take_first(connection, connection.api.devices.ListDevices, request, "devices", 1)
     for device in found:
