@@ -259,6 +259,14 @@ STORE_MAP_BYTES = 64 * 1024**3
 """Address space reserved for LMDB; the file is sparse and grows as needed."""
 STORE_MAX_READERS = 2_048
 """LMDB reader slots: processes × threads, with room."""
+CHECK_FINDINGS_MAX = 1_000
+"""Findings of a check that are named; the rest is counted: what is that broken is restored, not read."""
+CHECK_ROWS_AT_ONCE = 1_000
+"""Records whose index entries are looked up together: sorted, neighbours lie on pages that are cached."""
+CHECK_ACCOUNTS_REMEMBERED = 4_096
+"""Accounts of which a check remembers whether there are such: most rows name one of few."""
+CHECK_EXPIRY_NOTICE_S = 60 * 86_400.0
+"""Seconds before the end of a certificate of ours from which on a check says so."""
 STORE_READER_CHECK_S = 60.0
 """Seconds between two searches for reader slots of dead processes, whose snapshots keep the file growing."""
 EVENTS_KEPT_S = 7 * 86_400.0

@@ -33,8 +33,8 @@ from ftc_core.storage.port import Store
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 """With microseconds, which no engine may lose."""
 HOUR = timedelta(hours=1)
-CA = hashlib.sha256(b"a CA").digest()
-OTHER_CA = hashlib.sha256(b"another CA").digest()
+CA_DER, OTHER_CA_DER = b"a CA", b"another CA"
+CA, OTHER_CA = hashlib.sha256(CA_DER).digest(), hashlib.sha256(OTHER_CA_DER).digest()
 
 
 def fingerprint(number: int) -> bytes:
@@ -149,7 +149,7 @@ class Scene:
             display_name="CA",
             enrollment_mode=enrollment_mode,
             certificate="-----BEGIN CERTIFICATE-----\n",
-            certificate_der=b"DER of " + ca,
+            certificate_der={CA: CA_DER, OTHER_CA: OTHER_CA_DER}.get(ca, b"DER of " + ca),
             fingerprint=ca,
             subject="CN=CA",
             subject_der=subject,

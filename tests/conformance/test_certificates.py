@@ -21,7 +21,7 @@ from ftc_core.storage.commands import (
     DeleteTrustedCertificate,
     UpdateTrustedCertificate,
 )
-from tests.conformance.scene import CA, HOUR, NOW, OTHER_CA, Scene, fingerprint, reasons
+from tests.conformance.scene import CA, CA_DER, HOUR, NOW, OTHER_CA, Scene, fingerprint, reasons
 
 SUBJECT = b"subject"
 
@@ -62,7 +62,7 @@ def test_certificates_are_listed_per_account_in_pages(scene: Scene) -> None:
 
 def test_an_anchor_is_found_by_subject_and_by_fingerprint(scene: Scene) -> None:
     scene.certificate(scene.account())
-    anchor = TrustAnchor(fingerprint=CA, certificate_der=b"DER of " + CA)
+    anchor = TrustAnchor(fingerprint=CA, certificate_der=CA_DER)
     with scene.store.view() as view:
         assert view.find_trust_anchors([SUBJECT], []) == [anchor]
         assert view.find_trust_anchors([], [CA]) == [anchor]

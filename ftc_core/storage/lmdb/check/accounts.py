@@ -1,0 +1,113 @@
+"""Accounts with their four counts, and API keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from ftc_core.domain.account import Account, ApiKey
+from ftc_core.domain.integrity import Finding, FindingKind
+from ftc_core.errors import FtcError
+from ftc_core.storage.lmdb import records
+from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records, place
+from ftc_core.storage.lmdb.check.snapshot import Snapshot
+from ftc_core.storage.lmdb.check.words import account_of, impossible, named, party_of, revision_of
+from ftc_core.storage.lmdb.counts import Counts, split_account
+from ftc_core.storage.lmdb.tables import ID_BYTES, pack_id
+
+__all__ = ["check_accounts", "check_api_keys", "check_counts"]
+
+_HASH_BYTES = 32
+
+_COUNTED = (
+    ("devices", "devices"),
+    ("enrollments", "enrollments_by_account"),
+    ("certificates", "certificates"),
+    ("api_keys", "api_keys_by_account"),
+)
+"""Fields of `Counts`, and the tables whose rows they count: all begin with the account."""
+
+
+def check_accounts(snapshot: Snapshot) -> Iterator[Finding]:
+    """Every account by itself."""
+
+    def inspect(account: Account) -> Iterator[Finding]:
+        where, label = place("accounts", pack_id(account.id)), party_of(account.id)
+        yield from revision_of(snapshot, account.revision, where, label)
+
+    yield from check_records(
+        snapshot,
+        RecordTable(
+            name="accounts",
+            key_bytes=ID_BYTES,
+            decode=lambda stored: records.ACCOUNT.decode(split_account(stored)[1]),
+            key=lambda account: pack_id(account.id),
+            label=lambda account: party_of(account.id),
+            inspect=inspect,
+        ),
+    )
+
+
+def check_counts(snapshot: Snapshot) -> Iterator[Finding]:
+    """Each account's counts against the rows: tables that are sorted alike are walked side by side."""
+    runs = {name: _Runs(snapshot, table) for name, table in _COUNTED}
+    for key, stored in snapshot.rows("accounts"):
+        try:
+            counts = split_account(stored)[0]
+        except FtcError:
+            continue  # told by check_accounts
+        counted = Counts(**{name: each.of(key) for name, each in runs.items()})
+        for name, table in _COUNTED:
+            expected, found = getattr(counted, name), getattr(counts, name)
+            if expected != found:
+                yield Finding(
+                    kind=FindingKind.COUNT_WRONG,
+                    where=f"{place('accounts', key)} {name}",
+                    expected=f"{expected}, as there are rows in {table}",
+                    found=str(found),
+                    record=party_of(key.hex()),
+                )
+
+
+def check_api_keys(snapshot: Snapshot) -> Iterator[Finding]:
+    """Every API key, and the lists of accounts."""
+
+    def inspect(key: ApiKey) -> Iterator[Finding]:
+        where, label = place("api_keys", pack_id(key.id)), _key_name(key)
+        yield from account_of(snapshot, key.account_id, where, label)
+        yield from revision_of(snapshot, key.revision, where, label)
+        if len(key.secret_hash) != _HASH_BYTES:
+            found = f"{len(key.secret_hash)} bytes"
+            yield impossible(where, label, f"a hash of {_HASH_BYTES} bytes", found)
+
+    yield from check_records(
+        snapshot,
+        RecordTable(
+            name="api_keys",
+            key_bytes=ID_BYTES,
+            decode=records.API_KEY.decode,
+            key=lambda key: pack_id(key.id),
+            label=_key_name,
+            entries=lambda key: [Entry("api_keys_by_account", pack_id(key.account_id) + pack_id(key.id))],
+            inspect=inspect,
+            indexes={"api_keys_by_account": Index(2 * ID_BYTES, lambda _, key, value: key[ID_BYTES:])},
+        ),
+    )
+
+
+def _key_name(key: ApiKey) -> str:
+    return named(key.account_id, "apiKeys", key.id)
+
+
+class _Runs:
+    """How many rows of a table begin with each account, asked for in rising order."""
+
+    def __init__(self, snapshot: Snapshot, table: str) -> None:
+        keys = groupby(snapshot.keys(table), lambda key: key[:ID_BYTES])
+        self._runs = ((account, sum(1 for _ in run)) for account, run in keys)
+        self._next = next(self._runs, None)
+
+    def of(self, account: bytes) -> int:
+        while self._next is not None and self._next[0] < account:
+            self._next = next(self._runs, None)
+        return self._next[1] if self._next is not None and self._next[0] == account else 0
