@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ftc_core.storage.engines import open_store
+from ftc_core.storage.engines import check_store, open_store
 from ftc_core.storage.port import Store
 from tests.conformance.scene import Scene
 
@@ -23,10 +23,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, url: str) -> Iterator[Store]:
+    """A fresh store, which must be whole when the test has done with it."""
     store = open_store(url, create=True)
     yield store
     store.close()
+    if request.node.get_closest_marker("made_up") is None:
+        assert [finding.text for finding in check_store(url).findings] == []
 
 
 @pytest.fixture

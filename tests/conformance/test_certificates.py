@@ -51,6 +51,7 @@ def test_a_certificate_needs_its_account(scene: Scene) -> None:
     assert scene.refused(command).reason is Reason.RESOURCE_NOT_FOUND
 
 
+@pytest.mark.made_up
 def test_certificates_are_listed_per_account_in_pages(scene: Scene) -> None:
     one, other = scene.account(), scene.account()
     ids = [scene.certificate(one, ca=hashlib.sha256(bytes([n])).digest()).id for n in range(3)]
@@ -95,6 +96,7 @@ def test_only_active_bootstrap_certificates_are_anchors(scene: Scene, untrusted:
         assert view.find_trust_anchors([SUBJECT], [CA]) == []
 
 
+@pytest.mark.made_up
 def test_look_alikes_cannot_crowd_out_the_ca_named_by_fingerprint(scene: Scene) -> None:
     account = scene.account()
     for number in range(TRUST_CANDIDATES_MAX + 5):
@@ -110,6 +112,7 @@ INACTIVE = TrustedCertificateChanges(status=CertificateStatus.INACTIVE)
 ACTIVE = TrustedCertificateChanges(status=CertificateStatus.ACTIVE)
 
 
+@pytest.mark.made_up
 def test_later_look_alikes_do_not_crowd_out_a_ca(scene: Scene) -> None:
     account, attacker = scene.account(), scene.account()
     first = scene.certificate(account, ca=b"\xff" * 32, subject=SUBJECT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from ftc_core.domain.checkpoint import Checkpoint, LedgerTile, SignedCheckpoint, heads_at
 from ftc_core.domain.ledger import SALTS_BYTES, LedgerEntry, first_broken
@@ -133,6 +134,7 @@ def test_a_key_that_does_not_follow_is_refused(scene: Scene) -> None:
     assert standing(scene) == (None, [], 1)
 
 
+@pytest.mark.made_up
 def test_checkpoints_are_kept_and_their_tiles_take_the_place_of_those_before(scene: Scene) -> None:
     account = scene.trusting_account()
     scene.run(AddLedgerKey(KEYS[0]))

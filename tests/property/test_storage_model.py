@@ -1,7 +1,8 @@
 """The store against a model of dictionaries: any commands, in batches of any size.
 
 The model takes each command when it is queued, one after the other; the store gets what has queued as one
-transaction. So every run also says that a batch is worth its commands in order.
+transaction. So every run also says that a batch is worth its commands in order. Whenever the store is closed,
+it is checked (`ftc check`): whatever was done to it, nothing may be found.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from ftc_core.storage.commands import (
     Submission,
     Swept,
 )
+from ftc_core.storage.engines import check_store
 from ftc_core.storage.lmdb import open_lmdb
 from tests.conformance.scene import NOW, Scene, claim_request, fingerprint
 
@@ -131,6 +133,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.flush()
         self.store.close()
+        self._check()
         self.directory.cleanup()
 
     @initialize()
@@ -269,6 +272,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.flush()
         self.store.close()
+        self._check()
         self.store = self.scene.store = open_lmdb(Path(self.directory.name))
         self._compare()
 
@@ -310,6 +314,11 @@ class StoreAgainstModel(RuleBasedStateMachine):
                 assert len(view.list_devices(account.id, after=None, limit=9)) == model.count(index)
             revisions = [event.revision for event in view.events(after_revision=0, limit=10_000)]
             assert revisions == sorted(set(revisions))
+
+    def _check(self) -> None:
+        """The store by itself, which nobody has open, is whole."""
+        report = check_store(f"lmdb://{self.directory.name}")
+        assert [finding.text for finding in report.findings] == []
 
     def _name(self, device: ModelDevice | None) -> tuple[str, str]:
         if device is None:

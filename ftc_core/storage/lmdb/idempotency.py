@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 
@@ -14,16 +15,18 @@ from ftc_core.storage.lmdb.records import Codec
 from ftc_core.storage.lmdb.tables import NUMBER_BYTES, time_key
 from ftc_core.storage.lmdb.writer import Writer
 
-__all__ = ["recall", "remember"]
+__all__ = ["REQUEST", "Request", "recall", "remember"]
 
 
-class _Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True):
+    """A request that took effect: the digest of what it asked, and what it was answered."""
+
     digest: bytes
     expires_at: datetime
     outcome: Outcome
 
 
-_REQUEST: Codec[_Request] = Codec(_Request, 1)
+REQUEST: Final[Codec[Request]] = Codec(Request, 1)
 
 
 def recall(writer: Writer, key: IdempotencyKey) -> Outcome | None:
@@ -50,13 +53,13 @@ def remember(writer: Writer, key: IdempotencyKey, outcome: Outcome) -> None:
         writer.delete(tables.request_expiry, expired)
         writer.delete(tables.requests, expired[NUMBER_BYTES:])
     expires_at = key.now + timedelta(seconds=REQUEST_ID_TTL_S)
-    writer.put(tables.requests, request_key, _REQUEST.encode(_Request(key.digest, expires_at, outcome)))
+    writer.put(tables.requests, request_key, REQUEST.encode(Request(key.digest, expires_at, outcome)))
     writer.put(tables.request_expiry, time_key(expires_at) + request_key)
 
 
-def _find(writer: Writer, request_key: bytes) -> _Request | None:
+def _find(writer: Writer, request_key: bytes) -> Request | None:
     stored = writer.get(writer.tables.requests, request_key)
-    return None if stored is None else _REQUEST.decode(stored)
+    return None if stored is None else REQUEST.decode(stored)
 
 
 def _request_key(key: IdempotencyKey) -> bytes:

@@ -31,9 +31,8 @@ _COUNTED = (
 def check_accounts(snapshot: Snapshot) -> Iterator[Finding]:
     """Every account by itself."""
 
-    def inspect(account: Account) -> Iterator[Finding]:
-        where, label = place("accounts", pack_id(account.id)), party_of(account.id)
-        yield from revision_of(snapshot, account.revision, where, label)
+    def inspect(key: bytes, account: Account) -> Iterator[Finding]:
+        yield from revision_of(snapshot, account.revision, place("accounts", key), party_of(account.id))
 
     yield from check_records(
         snapshot,
@@ -72,12 +71,12 @@ def check_counts(snapshot: Snapshot) -> Iterator[Finding]:
 def check_api_keys(snapshot: Snapshot) -> Iterator[Finding]:
     """Every API key, and the lists of accounts."""
 
-    def inspect(key: ApiKey) -> Iterator[Finding]:
-        where, label = place("api_keys", pack_id(key.id)), _key_name(key)
-        yield from account_of(snapshot, key.account_id, where, label)
-        yield from revision_of(snapshot, key.revision, where, label)
-        if len(key.secret_hash) != _HASH_BYTES:
-            found = f"{len(key.secret_hash)} bytes"
+    def inspect(key: bytes, api_key: ApiKey) -> Iterator[Finding]:
+        where, label = place("api_keys", key), _name(api_key)
+        yield from account_of(snapshot, api_key.account_id, where, label)
+        yield from revision_of(snapshot, api_key.revision, where, label)
+        if len(api_key.secret_hash) != _HASH_BYTES:
+            found = f"{len(api_key.secret_hash)} bytes"
             yield impossible(where, label, f"a hash of {_HASH_BYTES} bytes", found)
 
     yield from check_records(
@@ -86,17 +85,17 @@ def check_api_keys(snapshot: Snapshot) -> Iterator[Finding]:
             name="api_keys",
             key_bytes=ID_BYTES,
             decode=records.API_KEY.decode,
-            key=lambda key: pack_id(key.id),
-            label=_key_name,
-            entries=lambda key: [Entry("api_keys_by_account", pack_id(key.account_id) + pack_id(key.id))],
+            key=lambda api_key: pack_id(api_key.id),
+            label=_name,
+            entries=lambda key, api_key: [Entry("api_keys_by_account", pack_id(api_key.account_id) + key)],
             inspect=inspect,
             indexes={"api_keys_by_account": Index(2 * ID_BYTES, lambda _, key, value: key[ID_BYTES:])},
         ),
     )
 
 
-def _key_name(key: ApiKey) -> str:
-    return named(key.account_id, "apiKeys", key.id)
+def _name(api_key: ApiKey) -> str:
+    return named(api_key.account_id, "apiKeys", api_key.id)
 
 
 class _Runs:

@@ -39,8 +39,8 @@ _HASH_BYTES = 32
 def check_certificates(snapshot: Snapshot) -> Iterator[Finding]:
     """Every certificate, and the indexes in which each has its own entries."""
 
-    def inspect(certificate: TrustedCertificate) -> Iterator[Finding]:
-        where, label = place("certificates", _key(certificate)), _name(certificate)
+    def inspect(key: bytes, certificate: TrustedCertificate) -> Iterator[Finding]:
+        where, label = place("certificates", key), _name(certificate)
         yield from account_of(snapshot, certificate.account_id, where, label)
         yield from revision_of(snapshot, certificate.revision, where, label)
         if fingerprint_of(certificate.certificate_der) != certificate.fingerprint:
@@ -54,7 +54,7 @@ def check_certificates(snapshot: Snapshot) -> Iterator[Finding]:
             name="certificates",
             key_bytes=2 * ID_BYTES,
             decode=records.CERTIFICATE.decode,
-            key=_key,
+            key=lambda certificate: pack_id(certificate.account_id) + pack_id(certificate.id),
             label=_name,
             entries=_entries,
             inspect=inspect,
@@ -176,18 +176,13 @@ def _certificate(snapshot: Snapshot, key: bytes) -> TrustedCertificate | None:
         return None
 
 
-def _entries(certificate: TrustedCertificate) -> Iterable[Entry]:
-    account, own = pack_id(certificate.account_id), pack_id(certificate.id)
-    by_fingerprint = certificate_key(account, certificate.fingerprint, certificate.service)
-    yield Entry("certificates_by_fingerprint", by_fingerprint, own)
+def _entries(key: bytes, certificate: TrustedCertificate) -> Iterable[Entry]:
+    by_fingerprint = certificate_key(key[:ID_BYTES], certificate.fingerprint, certificate.service)
+    yield Entry("certificates_by_fingerprint", by_fingerprint, key[ID_BYTES:])
     if certificate.service is CertificateService.BOOTSTRAP:
-        yield Entry("ca_holders", certificate.fingerprint + account + own)
+        yield Entry("ca_holders", certificate.fingerprint + key)
         if certificate.status is CertificateStatus.INACTIVE:
-            yield Entry("inactive_cas", _subject(certificate) + account + own)
-
-
-def _key(certificate: TrustedCertificate) -> bytes:
-    return pack_id(certificate.account_id) + pack_id(certificate.id)
+            yield Entry("inactive_cas", _subject(certificate) + key)
 
 
 def _name(certificate: TrustedCertificate) -> str:

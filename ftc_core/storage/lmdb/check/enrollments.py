@@ -28,8 +28,8 @@ _VERIFIER_BYTES = 32
 def check_enrollments(snapshot: Snapshot) -> Iterator[Finding]:
     """Every enrollment, its indexes, and that its device is this account's, by this identity."""
 
-    def inspect(enrollment: Enrollment) -> Iterator[Finding]:
-        where, label = place("enrollments", enrollment.fingerprint), _name(enrollment)
+    def inspect(key: bytes, enrollment: Enrollment) -> Iterator[Finding]:
+        where, label = place("enrollments", key), _name(enrollment)
         yield from account_of(snapshot, enrollment.account_id, where, label)
         yield from revision_of(snapshot, enrollment.revision, where, label)
         if enrollment.claim_verifier is not None and len(enrollment.claim_verifier) != _VERIFIER_BYTES:
@@ -89,9 +89,8 @@ def _device(snapshot: Snapshot, enrollment: Enrollment, device_id: str, where: s
         )
 
 
-def _entries(enrollment: Enrollment) -> Iterable[Entry]:
+def _entries(fingerprint: bytes, enrollment: Enrollment) -> Iterable[Entry]:
     account, own = pack_id(enrollment.account_id), pack_id(enrollment.id)
-    fingerprint = enrollment.fingerprint
     yield Entry("enrollments_by_account", account + own, fingerprint)
     yield Entry("enrollments_by_claim", time_order_key(account, enrollment.claimed_at, own))
     if enrollment.expires_at is not None and enrollment.claimed_at is None:

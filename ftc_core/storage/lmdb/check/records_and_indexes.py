@@ -46,11 +46,11 @@ class Index(NamedTuple):
     origin: Callable[[Snapshot, bytes, bytes], bytes | None]
 
 
-def _no_entries(record: object) -> Iterable[Entry]:
+def _no_entries(key: bytes, record: object) -> Iterable[Entry]:
     return ()
 
 
-def _nothing_more(record: object) -> Iterable[Finding]:
+def _nothing_more(key: bytes, record: object) -> Iterable[Finding]:
     return ()
 
 
@@ -58,17 +58,18 @@ def _nothing_more(record: object) -> Iterable[Finding]:
 class RecordTable(Generic[T]):
     """A table of records: how they are read, named, where they lie, and what follows from them.
 
-    `inspect` finds what else is wrong with one. Whatever of these raises UNFIT has met a record whose fields
+    `key` is None if a record does not tell its own key. `entries` and `inspect`, which finds what else is
+    wrong, are given the record with its key. Whatever of these raises UNFIT has met a record whose fields
     have values that no record has.
     """
 
     name: str
     key_bytes: int
     decode: Callable[[bytes], T]
-    key: Callable[[T], bytes]
     label: Callable[[T], str]
-    entries: Callable[[T], Iterable[Entry]] = _no_entries
-    inspect: Callable[[T], Iterable[Finding]] = _nothing_more
+    key: Callable[[T], bytes] | None = None
+    entries: Callable[[bytes, T], Iterable[Entry]] = _no_entries
+    inspect: Callable[[bytes, T], Iterable[Finding]] = _nothing_more
     indexes: Mapping[str, Index] = field(default_factory=dict)
 
     def read(self, key: bytes, stored: bytes) -> T | Finding:
@@ -91,7 +92,7 @@ class RecordTable(Generic[T]):
                 found=error.metadata.get("cause", error.message),
             )
         try:
-            own = self.key(record)
+            own = key if self.key is None else self.key(record)
         except UNFIT as error:
             return self.impossible(key, record, error)
         if own != key:
@@ -166,8 +167,8 @@ class _Passage(Generic[T]):
                 yield record
                 continue
             try:
-                entries = tuple(self._table.entries(record))
-                yield from self._table.inspect(record)
+                entries = tuple(self._table.entries(key, record))
+                yield from self._table.inspect(key, record)
             except UNFIT as error:
                 yield self._table.impossible(key, record, error)
                 continue
@@ -220,7 +221,9 @@ class _Passage(Generic[T]):
         if isinstance(record, Finding):
             return  # it is told already, and what follows from it is not known
         try:
-            follows = any((entry.table, entry.key) == (name, key) for entry in self._table.entries(record))
+            follows = any(
+                (entry.table, entry.key) == (name, key) for entry in self._table.entries(origin, record)
+            )
         except UNFIT:
             return
         if not follows:

@@ -12,21 +12,43 @@ from ftc_core.domain.integrity import CheckReport, Finding, FindingKind, Finding
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import STORE_MAP_BYTES
 from ftc_core.storage.lmdb.check.accounts import check_accounts, check_api_keys, check_counts
+from ftc_core.storage.lmdb.check.blocks import check_blocks
+from ftc_core.storage.lmdb.check.bulk import check_bulk_batches, check_bulk_jobs
 from ftc_core.storage.lmdb.check.certificates import check_certificates, check_trust_anchors
+from ftc_core.storage.lmdb.check.checkpoints import check_checkpoints, check_ledger_keys
+from ftc_core.storage.lmdb.check.denials import check_denial_counts, check_denials
+from ftc_core.storage.lmdb.check.devices import check_devices, check_last_bootstraps
 from ftc_core.storage.lmdb.check.enrollments import check_enrollments
+from ftc_core.storage.lmdb.check.history import check_events, check_meta, check_requests
+from ftc_core.storage.lmdb.check.ledger import check_ledger
 from ftc_core.storage.lmdb.check.snapshot import Progress, Snapshot
+from ftc_core.storage.lmdb.check.transfers import check_transfers
 from ftc_core.storage.lmdb.environment import open_environment
 from ftc_core.storage.lmdb.tables import Tables
 
 __all__ = ["check_lmdb", "check_tables"]
 
 _GROUPS: Final[tuple[Callable[[Snapshot], Iterator[Finding]], ...]] = (
+    check_meta,
     check_accounts,
     check_api_keys,
     check_certificates,
     check_trust_anchors,
     check_enrollments,
+    check_devices,
+    check_last_bootstraps,
     check_counts,
+    check_ledger,
+    check_ledger_keys,
+    check_checkpoints,
+    check_events,
+    check_requests,
+    check_bulk_jobs,
+    check_bulk_batches,
+    check_transfers,
+    check_blocks,
+    check_denials,
+    check_denial_counts,
 )
 
 
