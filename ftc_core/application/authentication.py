@@ -32,6 +32,7 @@ __all__ = [
     "format_api_key",
     "hash_secret",
     "identify",
+    "is_api_key",
     "new_secret",
 ]
 
@@ -77,6 +78,11 @@ def new_secret() -> str:
 def hash_secret(secret: str, pepper: bytes) -> bytes:
     """What is stored of a secret: HMAC-SHA-256 under the pepper, 32 bytes."""
     return hmac.digest(pepper, secret.encode(), hashlib.sha256)
+
+
+def is_api_key(text: str) -> bool:
+    """Whether it has the form of a whole key; what it is worth, `authenticate` says."""
+    return _KEY.fullmatch(text) is not None
 
 
 def format_api_key(key_id: str, secret: str) -> str:

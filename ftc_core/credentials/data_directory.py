@@ -139,6 +139,20 @@ class DataDirectory:
             # The file stays: unlinking it would let two instances hold locks on two files of one name.
             os.close(descriptor)
 
+    def is_in_use(self) -> bool:
+        """Whether an instance holds the directory now. Nothing is written, and nobody kept from starting."""
+        try:
+            descriptor = os.open(self._lock_file, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def _identity(self, name: str) -> Identity:
         certificate, key = self.certificate_file(name), self.key_file(name)
         try:

@@ -37,6 +37,14 @@ class LedgerKeyFiles:
         """Raw (32 bytes), of the very first key. Raises FtcError FILE_UNREADABLE."""
         return read_public_key(self._first)
 
+    def held(self) -> list[bytes]:
+        """Raw public halves of the private keys: the present one's, and that of a rotation not yet ended.
+
+        Raises FtcError FILE_UNREADABLE.
+        """
+        files = [self._key, *([self._next] if self._next.exists() else [])]
+        return [_read(file).public_key().public_bytes_raw() for file in files]
+
     def load(self, public_key: bytes) -> Ed25519PrivateKey:
         """The key with this raw public half, which the store has as its newest; ends a rotation cut short.
 

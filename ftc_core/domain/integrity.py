@@ -10,11 +10,11 @@ import msgspec
 
 from ftc_core.limits import CHECK_FINDINGS_MAX
 
-__all__ = ["ACTIONS", "CheckReport", "Finding", "FindingKind", "Findings"]
+__all__ = ["ACTIONS", "NOTES", "CheckReport", "Finding", "FindingKind", "Findings"]
 
 
 class FindingKind(StrEnum):
-    """What can be wrong with an instance; those below the line are worth a look, and no fault."""
+    """What can be wrong with an instance."""
 
     PAGE_DAMAGED = "PAGE_DAMAGED"
     STORE_UNREADABLE = "STORE_UNREADABLE"
@@ -38,11 +38,15 @@ class FindingKind(StrEnum):
     CERTIFICATE_INVALID = "CERTIFICATE_INVALID"
     CERTIFICATE_EXPIRED = "CERTIFICATE_EXPIRED"
     INPUT_MISSING = "INPUT_MISSING"
-    # ---
     CERTIFICATE_EXPIRES_SOON = "CERTIFICATE_EXPIRES_SOON"
     INPUT_ORPHANED = "INPUT_ORPHANED"
     PAGES_NOT_PROVEN = "PAGES_NOT_PROVEN"
 
+
+NOTES: Final = frozenset(
+    {FindingKind.CERTIFICATE_EXPIRES_SOON, FindingKind.INPUT_ORPHANED, FindingKind.PAGES_NOT_PROVEN}
+)
+"""Kinds that are worth a look, and no fault."""
 
 _RESTORE = "Stop the server, keep a copy of the data directory as it is, and restore the last backup."
 _TELL = (
@@ -131,16 +135,32 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Findings:
-    """Gathers: holds the first `limit`, counts them all."""
+    """Gathers: holds the first `limit` faults and as many notes, and counts all faults."""
 
     def __init__(self, limit: int = CHECK_FINDINGS_MAX) -> None:
         self.count = 0
         self.held: list[Finding] = []
+        self.notes: list[Finding] = []
         self._limit = limit
 
     def add(self, found: Iterable[Finding]) -> None:
         """Take them as they come."""
         for finding in found:
-            self.count += 1
-            if len(self.held) < self._limit:
-                self.held.append(finding)
+            is_note = finding.kind in NOTES
+            self.count += not is_note
+            kept = self.notes if is_note else self.held
+            if len(kept) < self._limit:
+                kept.append(finding)
+
+    def report(
+        self, *, counts: Mapping[str, int] | None = None, revision: int = 0, pages_proven: bool = False
+    ) -> CheckReport:
+        """What was gathered, with what else the report says."""
+        return CheckReport(
+            findings=tuple(self.held),
+            findings_count=self.count,
+            notes=tuple(self.notes),
+            counts=dict(counts or {}),
+            revision=revision,
+            pages_proven=pages_proven,
+        )

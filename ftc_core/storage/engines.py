@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ftc_core.domain.integrity import CheckReport
+from ftc_core.domain.integrity import CheckReport, Finding
 from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.lmdb import open_lmdb
 from ftc_core.storage.lmdb.check import check_lmdb
 from ftc_core.storage.lmdb.meter import LmdbMeter
-from ftc_core.storage.port import Store
+from ftc_core.storage.port import Store, View
 from ftc_core.storage.statistics import StoreMeter
 
 __all__ = ["check_store", "open_meter", "open_store"]
@@ -38,14 +38,21 @@ def open_meter(url: str) -> StoreMeter:
     return LmdbMeter(_lmdb_path(url))
 
 
-def check_store(url: str, *, progress: Callable[[str, int, int], None] | None = None) -> CheckReport:
+def check_store(
+    url: str,
+    *,
+    still: bool = True,
+    also: Callable[[View], Iterable[Finding]] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> CheckReport:
     """Whether the store at `url` is whole, as one snapshot has it; nothing is written. Blocks.
 
-    `progress` is told what is looked at, how many rows are done, and of how many. Raises FtcError
-    SETTING_INVALID, DATA_DIRECTORY_MISSING (there is no store), DATA_DIRECTORY_IN_USE (this very process has
-    it open); anything else that is wrong is in the report.
+    `still` says that nobody writes it, as far as the caller knows: then its file is proven first. `also`
+    finds more on the same snapshot, as it begins. `progress` is told what is looked at, how much of it is
+    done, and how much there is. Raises FtcError SETTING_INVALID, DATA_DIRECTORY_MISSING (there is no store),
+    DATA_DIRECTORY_IN_USE (this very process has it open); anything else that is wrong is in the report.
     """
-    return check_lmdb(_lmdb_path(url), progress=progress)
+    return check_lmdb(_lmdb_path(url), still=still, also=also, progress=progress)
 
 
 def _lmdb_path(url: str) -> Path:

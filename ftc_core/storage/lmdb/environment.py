@@ -26,9 +26,11 @@ _SPARE_READS: Final = 16
 
 
 def open_environment(
-    path: Path, *, create: bool, read_only: bool, map_bytes: int
+    path: Path, *, create: bool, read_only: bool, map_bytes: int, lock: bool = True
 ) -> tuple[lmdb.Environment, Tables]:
     """The environment in the directory `path`, format checked, with its tables.
+
+    Without `lock`, readers are not told to writers: there must be none.
 
     Raises FtcError DATA_DIRECTORY_MISSING, DATA_DIRECTORY_IN_USE (this very process has it open),
     DATA_DIRECTORY_INCOMPATIBLE (another format or engine), or INTERNAL_1/2/5.
@@ -38,7 +40,7 @@ def open_environment(
     elif not (path / "data.mdb").is_file():
         raise FtcError(Reason.DATA_DIRECTORY_MISSING, f"no store in {path}")
     try:
-        environment = _open(path, create=create, read_only=read_only, map_bytes=map_bytes)
+        environment = _open(path, create=create, read_only=read_only, map_bytes=map_bytes, lock=lock)
     except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
         raise FtcError(Reason.DATA_DIRECTORY_INCOMPATIBLE, f"{path} is not a store of LMDB 0.9") from error
     except lmdb.Error as error:
@@ -60,7 +62,7 @@ def open_environment(
     return environment, tables
 
 
-def _open(path: Path, *, create: bool, read_only: bool, map_bytes: int) -> lmdb.Environment:
+def _open(path: Path, *, create: bool, read_only: bool, map_bytes: int, lock: bool) -> lmdb.Environment:
     return lmdb.open(
         str(path),
         map_size=map_bytes,
@@ -68,6 +70,7 @@ def _open(path: Path, *, create: bool, read_only: bool, map_bytes: int) -> lmdb.
         readonly=read_only,
         create=create,
         mode=0o600,
+        lock=lock,
         # Durable at return (sync, metasync); no writable map, where a full disk is a SIGBUS.
         metasync=True,
         sync=True,
