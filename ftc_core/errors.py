@@ -119,6 +119,7 @@ class Reason(StrEnum):
     DATA_DIRECTORY_IN_USE = "DATA_DIRECTORY_IN_USE"
     DATA_DIRECTORY_INCOMPATIBLE = "DATA_DIRECTORY_INCOMPATIBLE"
     SERVER_CA_EXPIRED = "SERVER_CA_EXPIRED"
+    INSTANCE_NOT_WHOLE = "INSTANCE_NOT_WHOLE"
     FILE_EXISTS = "FILE_EXISTS"
     FILE_UNREADABLE = "FILE_UNREADABLE"
     PORT_IN_USE = "PORT_IN_USE"
@@ -566,6 +567,12 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
         "",
         "the CA of our servers has expired",
         "Make a data directory anew, or restore a later one: devices must be given another CA.",
+    ),
+    Reason.INSTANCE_NOT_WHOLE: ErrorSpec(
+        "DATA_LOSS",
+        "",
+        "the instance's data is not whole",
+        "Keep a copy of the data directory as it is; what to do about each kind of fault is printed above.",
     ),
     Reason.FILE_EXISTS: ErrorSpec(
         "ALREADY_EXISTS", "", "file exists", "Choose another place, or remove it yourself."
