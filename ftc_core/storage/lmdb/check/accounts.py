@@ -7,11 +7,10 @@ from itertools import groupby
 
 from ftc_core.domain.account import Account, ApiKey
 from ftc_core.domain.integrity import Finding, FindingKind
-from ftc_core.errors import FtcError
 from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records, place
+from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import account_of, impossible, named, party_of, revision_of
+from ftc_core.storage.lmdb.check.words import account_of, impossible, named, party_of, place, revision_of
 from ftc_core.storage.lmdb.counts import Counts, split_account
 from ftc_core.storage.lmdb.tables import ID_BYTES, pack_id
 
@@ -31,30 +30,16 @@ _COUNTED = (
 def check_accounts(snapshot: Snapshot) -> Iterator[Finding]:
     """Every account by itself."""
 
-    def inspect(key: bytes, account: Account) -> Iterator[Finding]:
-        yield from revision_of(snapshot, account.revision, place("accounts", key), party_of(account.id))
-
-    yield from check_records(
-        snapshot,
-        RecordTable(
-            name="accounts",
-            key_bytes=ID_BYTES,
-            decode=lambda stored: records.ACCOUNT.decode(split_account(stored)[1]),
-            key=lambda account: pack_id(account.id),
-            label=lambda account: party_of(account.id),
-            inspect=inspect,
-        ),
-    )
+    yield from check_records(snapshot, _table(snapshot))
 
 
 def check_counts(snapshot: Snapshot) -> Iterator[Finding]:
     """Each account's counts against the rows: tables that are sorted alike are walked side by side."""
-    runs = {name: _Runs(snapshot, table) for name, table in _COUNTED}
+    runs, accounts = {name: _Runs(snapshot, table) for name, table in _COUNTED}, _table(snapshot)
     for key, stored in snapshot.rows("accounts"):
-        try:
-            counts = split_account(stored)[0]
-        except FtcError:
+        if isinstance(accounts.read(key, stored), Finding):
             continue  # told by check_accounts
+        counts = split_account(stored)[0]
         counted = Counts(**{name: each.of(key) for name, each in runs.items()})
         for name, table in _COUNTED:
             expected, found = getattr(counted, name), getattr(counts, name)
@@ -91,6 +76,20 @@ def check_api_keys(snapshot: Snapshot) -> Iterator[Finding]:
             inspect=inspect,
             indexes={"api_keys_by_account": Index(2 * ID_BYTES, lambda _, key, value: key[ID_BYTES:])},
         ),
+    )
+
+
+def _table(snapshot: Snapshot) -> RecordTable[Account]:
+    def inspect(key: bytes, account: Account) -> Iterator[Finding]:
+        yield from revision_of(snapshot, account.revision, place("accounts", key), party_of(account.id))
+
+    return RecordTable(
+        name="accounts",
+        key_bytes=ID_BYTES,
+        decode=lambda stored: records.ACCOUNT.decode(split_account(stored)[1]),
+        key=lambda account: pack_id(account.id),
+        label=lambda account: party_of(account.id),
+        inspect=inspect,
     )
 
 

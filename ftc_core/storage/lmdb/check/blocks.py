@@ -8,9 +8,9 @@ from ftc_core.domain.block import Block, BlockedKind
 from ftc_core.domain.integrity import Finding, FindingKind
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.block_reads import block_key
-from ftc_core.storage.lmdb.check.records_and_indexes import RecordTable, check_records, place
+from ftc_core.storage.lmdb.check.records_and_indexes import RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import account_of, party_of, revision_of
+from ftc_core.storage.lmdb.check.words import account_of, party_of, place, revision_of
 from ftc_core.storage.lmdb.tables import FINGERPRINT_BYTES, ID_BYTES, pack_id
 
 __all__ = ["check_blocks"]

@@ -9,9 +9,9 @@ from ftc_core.domain.bulk import BulkBatch, BulkJob, BulkStatus
 from ftc_core.domain.integrity import Finding, FindingKind
 from ftc_core.errors import FtcError
 from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records, place
+from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import impossible
+from ftc_core.storage.lmdb.check.words import impossible, place, unreadable
 from ftc_core.storage.lmdb.tables import ID_BYTES, NUMBER_BYTES, number_key, pack_id, time_key
 
 __all__ = ["check_bulk_batches", "check_bulk_jobs"]
@@ -74,13 +74,7 @@ def _batches(snapshot: Snapshot, job: BulkJob, where: str) -> Iterator[Finding]:
         try:
             batch = records.BULK_BATCH.decode(stored)
         except FtcError as error:
-            yield Finding(
-                kind=FindingKind.RECORD_UNREADABLE,
-                where=at,
-                expected="a record",
-                found=error.metadata.get("cause", error.message),
-                record=_name(job),
-            )
+            yield unreadable("bulk_batches", key, error, _name(job))
             return
         yield from _batch(batch, key, reached, at, _name(job))
         reached, errors = batch.end, errors + batch.errors

@@ -11,16 +11,17 @@ from ftc_core.domain.identity import fingerprint_of
 from ftc_core.domain.integrity import Finding, FindingKind
 from ftc_core.errors import FtcError
 from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.check.records_and_indexes import (
-    Entry,
-    Index,
-    RecordTable,
-    check_records,
+from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
+from ftc_core.storage.lmdb.check.snapshot import Snapshot
+from ftc_core.storage.lmdb.check.words import (
+    account_of,
+    impossible,
+    malformed,
+    named,
     place,
+    revision_of,
     shown,
 )
-from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import account_of, impossible, named, revision_of
 from ftc_core.storage.lmdb.tables import (
     FINGERPRINT_BYTES,
     ID_BYTES,
@@ -77,7 +78,9 @@ def check_trust_anchors(snapshot: Snapshot) -> Iterator[Finding]:
         if active := _active_holders(snapshot, fingerprint):
             yield from _anchor(snapshot, fingerprint, active)
     for fingerprint, _ in snapshot.rows("trust_anchors"):
-        if not _active_holders(snapshot, fingerprint):
+        if len(fingerprint) != FINGERPRINT_BYTES:
+            yield malformed("trust_anchors", fingerprint, FINGERPRINT_BYTES)
+        elif _active_holders(snapshot, fingerprint) == []:
             yield Finding(
                 kind=FindingKind.ENTRY_STALE,
                 where=place("trust_anchors", fingerprint),
@@ -132,19 +135,14 @@ def _anchor(snapshot: Snapshot, fingerprint: bytes, active: list[TrustedCertific
 def _by_subject(snapshot: Snapshot, key: bytes) -> Iterator[Finding]:
     where = place("trust_anchors_by_subject", key)
     if len(key) != _HASH_BYTES + NUMBER_BYTES + FINGERPRINT_BYTES:
-        yield Finding(
-            kind=FindingKind.KEY_MALFORMED,
-            where=where,
-            expected=f"a key of {_HASH_BYTES + NUMBER_BYTES + FINGERPRINT_BYTES} bytes",
-            found=f"one of {len(key)}",
-        )
+        yield malformed("trust_anchors_by_subject", key, _HASH_BYTES + NUMBER_BYTES + FINGERPRINT_BYTES)
         return
     fingerprint = key[_HASH_BYTES + NUMBER_BYTES :]
     stored = snapshot.get("trust_anchors", fingerprint)
     since = None if stored is None else stored[NUMBER_BYTES : 2 * NUMBER_BYTES]
     active = _active_holders(snapshot, fingerprint)
-    if stored is None and active:
-        return  # told as the anchor that is missing
+    if active is None or (stored is None and active):
+        return  # told already
     if not active or key != _subject(active[0]) + (since or number_key(0)) + fingerprint:
         yield Finding(
             kind=FindingKind.ENTRY_STALE,
@@ -154,26 +152,24 @@ def _by_subject(snapshot: Snapshot, key: bytes) -> Iterator[Finding]:
         )
 
 
-def _active_holders(snapshot: Snapshot, fingerprint: bytes) -> list[TrustedCertificate]:
-    """Those that make a CA a trust anchor, as far as they can be read."""
-    keys = (key[FINGERPRINT_BYTES:] for key, _ in snapshot.under("ca_holders", fingerprint))
-    holders = (_certificate(snapshot, key) for key in keys)
-    return [
-        holder
-        for holder in holders
-        if holder is not None
-        and holder.fingerprint == fingerprint
-        and holder.service is CertificateService.BOOTSTRAP
-        and holder.status is CertificateStatus.ACTIVE
-    ]
-
-
-def _certificate(snapshot: Snapshot, key: bytes) -> TrustedCertificate | None:
-    stored = snapshot.get("certificates", key)
-    try:
-        return None if stored is None else records.CERTIFICATE.decode(stored)
-    except FtcError:
-        return None
+def _active_holders(snapshot: Snapshot, fingerprint: bytes) -> list[TrustedCertificate] | None:
+    """Those that make a CA a trust anchor; None if one cannot be read, which may be such: that is told."""
+    active = []
+    for key, _ in snapshot.under("ca_holders", fingerprint):
+        stored = snapshot.get("certificates", key[FINGERPRINT_BYTES:])
+        if stored is None:
+            continue
+        try:
+            holder = records.CERTIFICATE.decode(stored)
+        except FtcError:
+            return None
+        if (
+            holder.fingerprint == fingerprint
+            and holder.service is CertificateService.BOOTSTRAP
+            and holder.status is CertificateStatus.ACTIVE
+        ):
+            active.append(holder)
+    return active
 
 
 def _entries(key: bytes, certificate: TrustedCertificate) -> Iterable[Entry]:

@@ -9,9 +9,9 @@ from ftc_core.domain.denial import Denial, cause_key
 from ftc_core.domain.integrity import Finding, FindingKind
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.block_reads import party_key
-from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records, place
+from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import account_of, impossible, named, revision_of
+from ftc_core.storage.lmdb.check.words import account_of, impossible, named, place, revision_of
 from ftc_core.storage.lmdb.tables import ID_BYTES, NUMBER_BYTES, number_key, pack_id, time_key, unpack_number
 
 __all__ = ["check_denial_counts", "check_denials"]

@@ -8,9 +8,9 @@ from ftc_core.domain.device import Device, DeviceTime
 from ftc_core.domain.integrity import Finding, FindingKind
 from ftc_core.errors import FtcError
 from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records, place
+from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import account_of, named, revision_of
+from ftc_core.storage.lmdb.check.words import account_of, named, place, revision_of, unreadable
 from ftc_core.storage.lmdb.tables import (
     FINGERPRINT_BYTES,
     ID_BYTES,
@@ -38,8 +38,11 @@ def check_devices(snapshot: Snapshot) -> Iterator[Finding]:
         if device.enrollment_id is not None:
             yield from _enrollment(snapshot, device, device.enrollment_id, where)
 
+    def holder(key: bytes, value: bytes) -> tuple[str, bytes]:
+        return "devices_by_fingerprint", value
+
     def by_name(_: Snapshot, key: bytes, value: bytes) -> bytes | None:
-        return snapshot.get("devices_by_fingerprint", value)
+        return snapshot.get(*holder(key, value))
 
     yield from check_records(
         snapshot,
@@ -53,7 +56,7 @@ def check_devices(snapshot: Snapshot) -> Iterator[Finding]:
             inspect=inspect,
             indexes={
                 "devices_by_fingerprint": Index(FINGERPRINT_BYTES, lambda _, key, value: value),
-                "endpoint_names": Index(None, by_name),
+                "endpoint_names": Index(None, by_name, holder),
                 "devices_by_time": Index(
                     _KEY_BYTES + 1 + NUMBER_BYTES, lambda _, key, value: key[:ID_BYTES] + key[-ID_BYTES:]
                 ),
@@ -72,12 +75,7 @@ def check_last_bootstraps(snapshot: Snapshot) -> Iterator[Finding]:
         try:
             records.LAST_BOOTSTRAP.decode(stored)
         except FtcError as error:
-            yield Finding(
-                kind=FindingKind.RECORD_UNREADABLE,
-                where=where,
-                expected="a record",
-                found=error.metadata.get("cause", error.message),
-            )
+            yield unreadable("last_bootstraps", key, error)
         if snapshot.get("devices", key) is None:
             yield Finding(
                 kind=FindingKind.ENTRY_STALE,

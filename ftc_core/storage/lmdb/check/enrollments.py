@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.integrity import Finding, FindingKind
+from ftc_core.errors import FtcError
 from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records, place
+from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import account_of, impossible, named, revision_of
+from ftc_core.storage.lmdb.check.words import account_of, impossible, named, place, revision_of
 from ftc_core.storage.lmdb.tables import (
     FINGERPRINT_BYTES,
     ID_BYTES,
@@ -44,8 +45,11 @@ def check_enrollments(snapshot: Snapshot) -> Iterator[Finding]:
     def by_listing(_: Snapshot, key: bytes, value: bytes) -> bytes:
         return value
 
+    def listing(key: bytes, value: bytes) -> tuple[str, bytes]:
+        return "enrollments_by_account", key[:ID_BYTES] + key[-ID_BYTES:]
+
     def by_claim(_: Snapshot, key: bytes, value: bytes) -> bytes | None:
-        return snapshot.get("enrollments_by_account", key[:ID_BYTES] + key[-ID_BYTES:])
+        return snapshot.get(*listing(key, value))
 
     def by_time(_: Snapshot, key: bytes, value: bytes) -> bytes:
         return key[NUMBER_BYTES:]
@@ -62,7 +66,7 @@ def check_enrollments(snapshot: Snapshot) -> Iterator[Finding]:
             inspect=inspect,
             indexes={
                 "enrollments_by_account": Index(2 * ID_BYTES, by_listing),
-                "enrollments_by_claim": Index(2 * ID_BYTES + NUMBER_BYTES, by_claim),
+                "enrollments_by_claim": Index(2 * ID_BYTES + NUMBER_BYTES, by_claim, listing),
                 "enrollment_expiry": Index(NUMBER_BYTES + FINGERPRINT_BYTES, by_time),
                 "enrollment_notice": Index(NUMBER_BYTES + FINGERPRINT_BYTES, by_time),
             },
@@ -72,21 +76,23 @@ def check_enrollments(snapshot: Snapshot) -> Iterator[Finding]:
 
 def _device(snapshot: Snapshot, enrollment: Enrollment, device_id: str, where: str) -> Iterator[Finding]:
     """That the device is there, and has this certificate; what it says of its enrollment is its own check."""
-    expected = pack_id(enrollment.account_id) + pack_id(device_id)
-    found = snapshot.get("devices_by_fingerprint", enrollment.fingerprint)
-    if found != expected or snapshot.get("devices", expected) is None:
-        owner = "no device with this certificate"
-        if found is not None and len(found) == len(expected):
-            owner = f"accounts/{found[:ID_BYTES].hex()}/devices/{found[ID_BYTES:].hex()}"
-            if found == expected:
-                owner = "no record of this device"
-        yield Finding(
-            kind=FindingKind.OWNERSHIP_CONTRADICTED,
-            where=where,
-            expected=f"its device, {named(enrollment.account_id, 'devices', device_id)}",
-            found=owner,
-            record=_name(enrollment),
-        )
+    stored = snapshot.get("devices", pack_id(enrollment.account_id) + pack_id(device_id))
+    found = "no such device"
+    if stored is not None:
+        try:
+            certificate = records.DEVICE.decode(stored).fingerprint
+        except FtcError:
+            return  # told by check_devices
+        if certificate == enrollment.fingerprint:
+            return
+        found = f"a device with the certificate {certificate.hex()}"
+    yield Finding(
+        kind=FindingKind.OWNERSHIP_CONTRADICTED,
+        where=where,
+        expected=f"its device, {named(enrollment.account_id, 'devices', device_id)}",
+        found=found,
+        record=_name(enrollment),
+    )
 
 
 def _entries(fingerprint: bytes, enrollment: Enrollment) -> Iterable[Entry]:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from ftc_core.domain.event import Event
 from ftc_core.domain.integrity import Finding, FindingKind
 from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records, place
+from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
+from ftc_core.storage.lmdb.check.words import place
 from ftc_core.storage.lmdb.idempotency import REQUEST, Request
 from ftc_core.storage.lmdb.tables import FINGERPRINT_BYTES, NUMBER_BYTES, number_key, time_key
 

@@ -5,6 +5,7 @@ All three are judged in one passage through the table, a history at a time.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import groupby, zip_longest
 from typing import NamedTuple
@@ -18,14 +19,16 @@ from ftc_core.domain.ledger_verification import HistoryCheck
 from ftc_core.domain.merkle import TILE_LEAVES
 from ftc_core.errors import FtcError
 from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.check.records_and_indexes import UNFIT, place
+from ftc_core.storage.lmdb.check.records_and_indexes import UNFIT
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import impossible, named, revision_of
+from ftc_core.storage.lmdb.check.words import impossible, malformed, named, place, revision_of, unreadable
+from ftc_core.storage.lmdb.faults import corrupt
 from ftc_core.storage.lmdb.scan import Row
 from ftc_core.storage.lmdb.tables import (
     FINGERPRINT_BYTES,
     ID_BYTES,
     NUMBER_BYTES,
+    fingerprint_key,
     number_key,
     pack_id,
     unpack_number,
@@ -38,7 +41,7 @@ _KEY_BYTES = FINGERPRINT_BYTES + NUMBER_BYTES
 
 def check_ledger(snapshot: Snapshot) -> Iterator[Finding]:
     """Every history, the devices and lists that follow from it, and that the last checkpoint covers all."""
-    passage = _Passage(snapshot, _last_checkpoint(snapshot))
+    passage = _Passage(snapshot)
     rows = snapshot.rows("ledger")
     for fingerprint, run in groupby(rows, lambda row: row[0][:FINGERPRINT_BYTES]):
         yield from passage.take(fingerprint, list(run))
@@ -56,14 +59,19 @@ class _Tree(NamedTuple):
 class _Passage:
     """One passage through the ledger. It holds one history, and the tiles of one tree."""
 
-    def __init__(self, snapshot: Snapshot, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._owned = self._listed = 0
         self._tree = None
-        self._whole = True
-        """Whether every entry could be read: no tree is judged without."""
-        if checkpoint is not None:
-            self._tree = _Tree(checkpoint, HeadFinder(checkpoint.revision), HeadTree())
+        self._judged = True
+        """Whether all could be read that the tree is made of, and judged by; what could not is told."""
+        try:
+            checkpoint = _last_checkpoint(snapshot)
+        except FtcError:
+            self._judged = False
+        else:
+            if checkpoint is not None:
+                self._tree = _Tree(checkpoint, HeadFinder(checkpoint.revision), HeadTree())
 
     def take(self, fingerprint: bytes, rows: list[Row]) -> Iterator[Finding]:
         """The next history."""
@@ -71,7 +79,7 @@ class _Passage:
         for key, stored in rows:
             entry = _read(key, stored)
             if isinstance(entry, Finding):
-                self._whole = False
+                self._judged = False
                 yield entry
             else:
                 entries.append(entry)
@@ -85,10 +93,12 @@ class _Passage:
 
     def finish(self) -> Iterator[Finding]:
         """What is wrong with the whole, after the last history."""
-        if self._owned != self._snapshot.entries("devices_by_fingerprint"):
+        if self._owned != self._snapshot.entries("devices"):
             yield from self._without_history()
         if self._listed != self._snapshot.entries("ledger_by_account"):
             yield from self._listed_by_none()
+        if not self._judged:
+            return
         if self._tree is None:
             for key, _ in self._snapshot.rows("ledger_tiles"):
                 yield Finding(
@@ -97,7 +107,7 @@ class _Passage:
                     expected="no entry, for there is no checkpoint",
                     found="a tile",
                 )
-        elif self._whole:
+        else:
             yield from self._covered(self._tree)
 
     # --- one history -------------------------------------------------------------------------------
@@ -114,17 +124,27 @@ class _Passage:
 
     def _owner(self, last: LedgerEntry) -> Iterator[Finding]:
         """The last entry says whose the device is; that account must have it, and nobody else."""
-        stored = self._snapshot.get("devices_by_fingerprint", last.fingerprint)
-        expected = None
+        fingerprint, expected = last.fingerprint, None
         if last.kind is not LedgerKind.RELEASED:
             expected = pack_id(last.account_id) + pack_id(last.device_id)
-        self._owned += stored is not None
-        if stored != expected:
-            yield _contradiction(
-                last.fingerprint,
-                "no device, for it was released" if expected is None else f"{_device(expected)}, its owner's",
-                stored,
-            )
+        indexed = self._snapshot.get("devices_by_fingerprint", fingerprint)
+        self._owned += expected is not None
+        if indexed == expected:
+            return
+        # The index may be wrong, which is told by check_devices: what counts is the record.
+        if expected is not None and not self._has(expected, fingerprint):
+            found = "no such device" if indexed is None else _device(indexed)
+            yield _contradiction(fingerprint, f"{_device(expected)}, its owner's", found)
+        elif expected is None and indexed is not None and self._has(indexed, fingerprint):
+            yield _contradiction(fingerprint, "no device, for it was released", _device(indexed))
+
+    def _has(self, device: bytes, fingerprint: bytes) -> bool:
+        """Whether there is such a device with this certificate; if it cannot be read, it may be."""
+        stored = self._snapshot.get("devices", device)
+        try:
+            return stored is not None and records.DEVICE.decode(stored).fingerprint == fingerprint
+        except FtcError:
+            return True
 
     def _lists(self, entries: list[LedgerEntry]) -> Iterator[Finding]:
         """Everybody who has had it can find its history."""
@@ -145,20 +165,18 @@ class _Passage:
     # --- the whole ---------------------------------------------------------------------------------
 
     def _without_history(self) -> Iterator[Finding]:
-        for fingerprint, stored in self._snapshot.rows("devices_by_fingerprint"):
+        for key, stored in self._snapshot.rows("devices"):
+            try:
+                fingerprint = fingerprint_key(records.DEVICE.decode(stored).fingerprint)
+            except UNFIT:
+                continue  # told by check_devices
             if not any(True for _ in self._snapshot.under("ledger", fingerprint)):
-                yield _contradiction(fingerprint, "no device, for it has no history", stored)
+                yield _contradiction(fingerprint, "no device, for it has no history", _device(key))
 
     def _listed_by_none(self) -> Iterator[Finding]:
         for key, _ in self._snapshot.rows("ledger_by_account"):
-            where = place("ledger_by_account", key)
             if len(key) != ID_BYTES + FINGERPRINT_BYTES:
-                yield Finding(
-                    kind=FindingKind.KEY_MALFORMED,
-                    where=where,
-                    expected=f"a key of {ID_BYTES + FINGERPRINT_BYTES} bytes",
-                    found=f"one of {len(key)}",
-                )
+                yield malformed("ledger_by_account", key, ID_BYTES + FINGERPRINT_BYTES)
                 continue
             history = [_read(*row) for row in self._snapshot.under("ledger", key[ID_BYTES:])]
             account_id = key[:ID_BYTES].hex()
@@ -170,7 +188,7 @@ class _Passage:
             if not any(had):
                 yield Finding(
                     kind=FindingKind.ENTRY_STALE,
-                    where=where,
+                    where=place("ledger_by_account", key),
                     expected=f"no entry, for accounts/{account_id} has never had it",
                     found="an entry",
                     record=format_enrollment_id(key[ID_BYTES:]),
@@ -216,39 +234,26 @@ class _Passage:
 
 
 def _last_checkpoint(snapshot: Snapshot) -> Checkpoint | None:
-    """That whose tiles are kept; None also if it cannot be read, which `checkpoints` tells."""
-    last = None
-    for _, stored in snapshot.rows("checkpoints"):
-        last = stored
-    try:
-        return None if last is None else records.CHECKPOINT.decode(last).checkpoint
-    except FtcError:
-        return None
+    """That whose tiles are kept. Raises FtcError if it cannot be read, or is another's."""
+    for key, stored in deque(snapshot.rows("checkpoints"), maxlen=1):
+        checkpoint = records.CHECKPOINT.decode(stored).checkpoint
+        if number_key(checkpoint.number) != key:
+            raise corrupt(f"checkpoint {checkpoint.number} at {key.hex()}")
+        return checkpoint
+    return None
 
 
 def _read(key: bytes, stored: bytes) -> LedgerEntry | Finding:
-    where = place("ledger", key)
     if len(key) != _KEY_BYTES:
-        return Finding(
-            kind=FindingKind.KEY_MALFORMED,
-            where=where,
-            expected=f"a key of {_KEY_BYTES} bytes",
-            found=f"one of {len(key)}",
-        )
+        return malformed("ledger", key, _KEY_BYTES)
     try:
         entry = records.LEDGER_ENTRY.decode(stored)
     except FtcError as error:
-        return Finding(
-            kind=FindingKind.RECORD_UNREADABLE,
-            where=where,
-            expected="a record",
-            found=error.metadata.get("cause", error.message),
-            record=format_enrollment_id(key[:FINGERPRINT_BYTES]),
-        )
+        return unreadable("ledger", key, error, format_enrollment_id(key[:FINGERPRINT_BYTES]))
     if entry.fingerprint != key[:FINGERPRINT_BYTES] or entry.sequence != unpack_number(key[-NUMBER_BYTES:]):
         return Finding(
             kind=FindingKind.RECORD_MISPLACED,
-            where=where,
+            where=place("ledger", key),
             expected="the entry that belongs there",
             found=f"entry {entry.sequence} of {entry.fingerprint.hex()}",
             record=format_enrollment_id(key[:FINGERPRINT_BYTES]),
@@ -284,12 +289,12 @@ def _broken(fingerprint: bytes, where: str, found: str) -> Finding:
     )
 
 
-def _contradiction(fingerprint: bytes, expected: str, stored: bytes | None) -> Finding:
+def _contradiction(fingerprint: bytes, expected: str, found: str) -> Finding:
     return Finding(
         kind=FindingKind.OWNERSHIP_CONTRADICTED,
         where=place("ledger", fingerprint),
         expected=expected,
-        found="no device" if stored is None else _device(stored),
+        found=found,
         record=format_enrollment_id(fingerprint),
     )
 

@@ -20,9 +20,10 @@ from ftc_core.domain.integrity import Finding, FindingKind
 from ftc_core.errors import FtcError
 from ftc_core.limits import CHECK_FINDINGS_MAX, CHECK_ROWS_AT_ONCE
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
+from ftc_core.storage.lmdb.check.words import malformed, place, shown, unreadable
 from ftc_core.storage.lmdb.scan import Row
 
-__all__ = ["UNFIT", "Entry", "Index", "RecordTable", "check_records", "place", "shown"]
+__all__ = ["UNFIT", "Entry", "Index", "RecordTable", "check_records"]
 
 T = TypeVar("T")
 
@@ -40,10 +41,15 @@ class Entry(NamedTuple):
 
 
 class Index(NamedTuple):
-    """How the record of a row is found: `origin` gives its key. `key_bytes` None: they differ."""
+    """How the record of a row is found: `origin` gives its key. `key_bytes` None: they differ.
+
+    If it is found by an entry of another index, `via` says which: where that is wrong, so much is told, and
+    nothing is known of the row.
+    """
 
     key_bytes: int | None
     origin: Callable[[Snapshot, bytes, bytes], bytes | None]
+    via: Callable[[bytes, bytes], tuple[str, bytes]] | None = None
 
 
 def _no_entries(key: bytes, record: object) -> Iterable[Entry]:
@@ -74,23 +80,12 @@ class RecordTable(Generic[T]):
 
     def read(self, key: bytes, stored: bytes) -> T | Finding:
         """The record, if it can be one and lies where it must."""
-        where = place(self.name, key)
         if len(key) != self.key_bytes:
-            return Finding(
-                kind=FindingKind.KEY_MALFORMED,
-                where=where,
-                expected=f"a key of {self.key_bytes} bytes",
-                found=f"one of {len(key)}",
-            )
+            return malformed(self.name, key, self.key_bytes)
         try:
             record = self.decode(stored)
         except FtcError as error:
-            return Finding(
-                kind=FindingKind.RECORD_UNREADABLE,
-                where=where,
-                expected="a record",
-                found=error.metadata.get("cause", error.message),
-            )
+            return unreadable(self.name, key, error)
         try:
             own = key if self.key is None else self.key(record)
         except UNFIT as error:
@@ -98,7 +93,7 @@ class RecordTable(Generic[T]):
         if own != key:
             return Finding(
                 kind=FindingKind.RECORD_MISPLACED,
-                where=where,
+                where=place(self.name, key),
                 expected=f"the record that belongs there (this one belongs under {own.hex()})",
                 found=f"that of {self.label(record)}",
                 record=self.label(record),
@@ -199,12 +194,9 @@ class _Passage(Generic[T]):
     def _left_over(self, name: str, index: Index, key: bytes, value: bytes) -> Iterator[Finding]:
         where = place(name, key)
         if index.key_bytes is not None and len(key) != index.key_bytes:
-            yield Finding(
-                kind=FindingKind.KEY_MALFORMED,
-                where=where,
-                expected=f"a key of {index.key_bytes} bytes",
-                found=f"one of {len(key)}",
-            )
+            yield malformed(name, key, index.key_bytes)
+            return
+        if index.via is not None and index.via(key, value) in self._told:
             return
         origin = index.origin(self._snapshot, key, value)
         stored = None if origin is None else self._snapshot.get(self._table.name, origin)
@@ -234,15 +226,3 @@ class _Passage(Generic[T]):
                 found=shown(value),
                 record=self._table.label(record),
             )
-
-
-def place(table: str, key: bytes) -> str:
-    """Where a row is."""
-    return f"{table} {key.hex()}"
-
-
-def shown(value: bytes | None) -> str:
-    """A value in words."""
-    if value is None:
-        return "no entry"
-    return f"an entry with {value.hex()}" if value else "an entry"

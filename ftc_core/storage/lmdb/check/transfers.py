@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from ftc_core.domain.integrity import Finding
 from ftc_core.domain.transfer import DeviceTransfer, OfferedDevice, TransferState
 from ftc_core.storage.lmdb import records
-from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records, place
+from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import impossible, named, revision_of
+from ftc_core.storage.lmdb.check.words import impossible, named, place, revision_of
 from ftc_core.storage.lmdb.tables import FINGERPRINT_BYTES, ID_BYTES, NUMBER_BYTES, pack_id, time_key
 from ftc_core.storage.lmdb.transfer_reads import OFFERED, RECEIVED
 

@@ -1,4 +1,4 @@
-"""Names of records, and findings that every kind of record may have."""
+"""Names of records and places, and findings that every kind of record may have."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from collections.abc import Iterator
 
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.domain.integrity import Finding, FindingKind
+from ftc_core.errors import FtcError
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
 
-__all__ = ["account_of", "impossible", "named", "party_of", "revision_of"]
+__all__ = [
+    "account_of",
+    "impossible",
+    "malformed",
+    "named",
+    "party_of",
+    "place",
+    "revision_of",
+    "shown",
+    "unreadable",
+]
 
 
 def named(account_id: str | None, kind: str, resource_id: str, fingerprint: bytes | None = None) -> str:
@@ -53,3 +64,36 @@ def impossible(where: str, record: str, expected: str, found: str) -> Finding:
     return Finding(
         kind=FindingKind.RECORD_IMPOSSIBLE, where=where, expected=expected, found=found, record=record
     )
+
+
+def malformed(table: str, key: bytes, key_bytes: int) -> Finding:
+    """That a key is of another length than those of its table."""
+    return Finding(
+        kind=FindingKind.KEY_MALFORMED,
+        where=place(table, key),
+        expected=f"a key of {key_bytes} bytes",
+        found=f"one of {len(key)}",
+    )
+
+
+def unreadable(table: str, key: bytes, error: FtcError, record: str = "") -> Finding:
+    """That a row holds no record."""
+    return Finding(
+        kind=FindingKind.RECORD_UNREADABLE,
+        where=place(table, key),
+        expected="a record",
+        found=error.metadata.get("cause", error.message),
+        record=record,
+    )
+
+
+def place(table: str, key: bytes) -> str:
+    """Where a row is."""
+    return f"{table} {key.hex()}"
+
+
+def shown(value: bytes | None) -> str:
+    """A value in words."""
+    if value is None:
+        return "no entry"
+    return f"an entry with {value.hex()}" if value else "an entry"
