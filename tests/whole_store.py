@@ -180,8 +180,10 @@ class StoreHands:
         self.put(table, key, codec.encode(msgspec.structs.replace(codec.decode(stored), **fields)))
 
     def _rows(self, table: str) -> Iterator[tuple[bytes, bytes]]:
-        with self._open() as environment, environment.begin() as txn:
-            yield from txn.cursor(environment.open_db(table.encode(), create=False))
+        with self._open() as environment:
+            handle = environment.open_db(table.encode(), create=False)
+            with environment.begin(db=handle) as txn:
+                yield from txn.cursor()
 
     def _write(self, table: str, key: bytes, value: bytes | None) -> None:
         self.damaged.add(table)

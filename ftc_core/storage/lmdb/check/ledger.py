@@ -129,11 +129,11 @@ class _Passage:
             expected = pack_id(last.account_id) + pack_id(last.device_id)
         indexed = self._snapshot.get("devices_by_fingerprint", fingerprint)
         self._owned += expected is not None
-        if indexed == expected:
+        if indexed == expected and (expected is None or self._snapshot.get("devices", expected) is not None):
             return
         # The index may be wrong, which is told by check_devices: what counts is the record.
         if expected is not None and not self._has(expected, fingerprint):
-            found = "no such device" if indexed is None else _device(indexed)
+            found = "no such device" if indexed in (None, expected) else _device(indexed or b"")
             yield _contradiction(fingerprint, f"{_device(expected)}, its owner's", found)
         elif expected is None and indexed is not None and self._has(indexed, fingerprint):
             yield _contradiction(fingerprint, "no device, for it was released", _device(indexed))
@@ -207,16 +207,13 @@ class _Passage:
         label = f"checkpoint {checkpoint.number}"
         signed = (checkpoint.root_hash, checkpoint.head_count, checkpoint.entry_count)
         if (root_of(tiles), tree.head_count, tree.entry_count) != signed:
-            where = "ledger"
             differing = next((now or was for now, was in zip_longest(tiles, kept) if now != was), None)
-            if differing is not None:
-                first = format_enrollment_id(differing.first)
-                where = f"ledger, among {TILE_LEAVES} devices from {first} on"
+            here = "" if differing is None else f", and another tile of {TILE_LEAVES} devices from here on"
             yield Finding(
                 kind=FindingKind.LEDGER_BROKEN,
-                where=where,
+                where="ledger" if differing is None else place("ledger", differing.first),
                 expected=f"{signed[1]} histories of {signed[2]} entries with the root that was signed",
-                found=f"{tree.head_count} histories of {tree.entry_count} entries with another root",
+                found=f"{tree.head_count} histories of {tree.entry_count} entries with another root{here}",
                 record=label,
             )
             return
