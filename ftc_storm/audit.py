@@ -1,5 +1,6 @@
 """Whether the storm did what it must: every welcome device onboarded once, nobody else. Asked afterwards of
-the store, of the ledger, and of the devices themselves; all three must agree.
+the store, of the ledger, and of the devices themselves; all three must agree. And the instance's data must be
+whole, every record and index of it (`ftc check`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from ftc_core.application.check import check_instance
 from ftc_core.domain.device import Device, DeviceState
 from ftc_core.domain.ledger import LedgerEntry, LedgerKind, first_broken
 from ftc_core.storage.engines import open_store
@@ -38,16 +40,19 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """Of those, owned by anybody."""
     counted: int
     """What the account's quota counts."""
+    not_whole: int
+    """Faults that a check of the instance's data found."""
     faults: tuple[str, ...]
 
     @property
     def passed(self) -> bool:
-        """Every device onboarded, none twice, none lost, nobody else let in."""
-        return self.onboarded == self.welcome == self.counted and not (self.lost or self.twice or self.let_in)
+        """Every device onboarded, none twice, none lost, nobody else let in, and the data whole."""
+        wrong = self.lost or self.twice or self.let_in or self.not_whole
+        return self.onboarded == self.welcome == self.counted and not wrong
 
 
 def audit(data_dir: Path, account_id: str, devices: Sequence[StormDevice]) -> Audit:
-    """Judge the store of the instance with this data directory. Blocks."""
+    """Judge the store of the instance with this data directory, which may run. Blocks."""
     lost: list[str] = []
     twice: list[str] = []
     let_in: list[str] = []
@@ -67,6 +72,8 @@ def audit(data_dir: Path, account_id: str, devices: Sequence[StormDevice]) -> Au
             if not _claimed_at_most_once(ledger, account_id):
                 twice.append(f"{name}: its ledger has {[entry.kind.value for entry in ledger]}")
         counted = view.count_devices(account_id)
+    checked = check_instance(data_dir)
+    not_whole = [finding.text for finding in checked.findings]
     return Audit(
         welcome=welcome,
         onboarded=welcome - len(lost),
@@ -75,7 +82,8 @@ def audit(data_dir: Path, account_id: str, devices: Sequence[StormDevice]) -> Au
         unwelcome=len(devices) - welcome,
         let_in=len(let_in),
         counted=counted,
-        faults=tuple((*twice, *let_in, *lost)[:_NAMED]),
+        not_whole=checked.findings_count,
+        faults=tuple((*twice, *let_in, *not_whole, *lost)[:_NAMED]),
     )
 
 

@@ -71,7 +71,8 @@ def storm(out: Path, picture: Path | None, cache: Path, curve: str, **options: f
 
     Real DTLS and CoAP over loopback; each device goes through bootstrap and registration, retries as a device
     in the field does, and meets the weather that the options say. Exit code 0 only if every device that
-    should be was onboarded, none twice, and nobody else was let in. Needs Linux.
+    should be was onboarded, none twice, nobody else was let in, and `ftc check` finds the instance's data
+    whole. Needs Linux.
 
     \b
     Examples:
@@ -86,7 +87,8 @@ def storm(out: Path, picture: Path | None, cache: Path, curve: str, **options: f
     if not report.audit.passed:
         for fault in report.audit.faults:
             click.echo(fault, err=True)
-        raise Refusal("the storm left devices behind", f"Read {out / 'report.html'}, and docs/storm.md.")
+        what = "left faults in the data" if report.audit.not_whole else "left devices behind"
+        raise Refusal(f"the storm {what}", f"Read {out / 'report.html'}, and docs/storm.md.")
 
 
 def _run(curve: str, options: dict[str, float], cache: Path) -> Report:

@@ -16,11 +16,11 @@ def headline(report: Report) -> str:
     audit = report.audit
     if audit.passed:
         others = f"; none of {audit.unwelcome:,} others let in" if audit.unwelcome else ""
-        return f"every one of {audit.welcome:,} devices onboarded, none twice, none lost{others}"
+        return f"every one of {audit.welcome:,} devices onboarded, none twice, none lost{others}; data whole"
     return (
         f"{audit.onboarded:,} of {audit.welcome:,} devices onboarded: {audit.lost:,} lost,"
         f" {audit.twice:,} twice, {audit.let_in:,} of {audit.unwelcome:,} others let in,"
-        f" {audit.counted:,} counted"
+        f" {audit.counted:,} counted; {audit.not_whole:,} faults in the data"
     )
 
 

@@ -1,4 +1,4 @@
-"""A store that has something in every table, made by commands alone; and hands that damage a copy of it."""
+"""A store that has something in every table, made by commands alone; and hands that damage a store."""
 
 from __future__ import annotations
 
@@ -153,12 +153,17 @@ def _bulk(scene: Scene, account_id: str) -> None:
 
 
 class StoreHands:
-    """Reads and changes single rows of a store that nobody has open, behind the engine's back."""
+    """Reads and changes single rows of a store that this process has not open, behind the engine's back."""
 
-    def __init__(self, source: Path, path: Path) -> None:
-        shutil.copytree(source, path)
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.damaged: set[str] = set()
+
+    @classmethod
+    def on_a_copy(cls, source: Path, path: Path) -> StoreHands:
+        """Of a store that stays as it is."""
+        shutil.copytree(source, path)
+        return cls(path)
 
     def rows(self, table: str) -> list[tuple[bytes, bytes]]:
         """All of a table."""

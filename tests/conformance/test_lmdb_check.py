@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import lmdb.verify
 import msgspec
 import pytest
 
@@ -19,15 +22,18 @@ from ftc_core.domain.certificate import CertificateStatus
 from ftc_core.domain.integrity import FindingKind as Kind
 from ftc_core.domain.ledger import LedgerKind, append
 from ftc_core.domain.transfer import TransferState
-from ftc_core.storage.engines import check_store
+from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.engines import check_store, open_store
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.counts import Counts, join_account, split_account
 from ftc_core.storage.lmdb.records import Codec
 from ftc_core.storage.lmdb.tables import NUMBER_BYTES, Tables, number_key, unpack_number
-from tests.conformance.scene import HOUR, NOW, fingerprint
+from tests.conformance.scene import HOUR, NOW, Scene, fingerprint
 from tests.whole_store import StoreHands, make_whole_store
 
 NOBODY = "e" * 32
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+"""LMDB's, too."""
 RECORDS: Final[dict[str, Codec[Any]]] = {
     "api_keys": records.API_KEY,
     "bulk_batches": records.BULK_BATCH,
@@ -640,7 +646,7 @@ def test_a_store_with_everything_in_it_is_whole(whole: Path) -> None:
 
 @pytest.mark.parametrize("damage", CASES, ids=lambda case: case.name)
 def test_damage_is_found_where_it_is(damage: Case, whole: Path, tmp_path: Path) -> None:
-    hands = StoreHands(whole, tmp_path / "store")
+    hands = StoreHands.on_a_copy(whole, tmp_path / "store")
     damage.damage(hands)
 
     report = check_store(f"lmdb://{hands.path}")
@@ -654,15 +660,84 @@ def test_damage_is_found_where_it_is(damage: Case, whole: Path, tmp_path: Path) 
 def test_every_table_is_damaged_by_some_case(whole: Path, tmp_path: Path) -> None:
     touched: set[str] = set()
     for number, each in enumerate(CASES):
-        hands = StoreHands(whole, tmp_path / str(number))
+        hands = StoreHands.on_a_copy(whole, tmp_path / str(number))
         each.damage(hands)
         touched |= hands.damaged
     assert touched == set(Tables.names())
 
 
 def test_findings_are_counted_beyond_those_that_are_named(whole: Path, tmp_path: Path) -> None:
-    hands = StoreHands(whole, tmp_path / "store")
+    hands = StoreHands.on_a_copy(whole, tmp_path / "store")
     for number in range(1_200):
         hands.put("events", number_key((1 << 40) + number), b"")
     report = check_store(f"lmdb://{hands.path}")
     assert (len(report.findings), report.findings_count) == (1_000, 1_200)
+
+
+# --- the file ----------------------------------------------------------------------------------------
+
+
+def test_no_page_can_be_overwritten_unnoticed(whole: Path, tmp_path: Path) -> None:
+    """LMDB itself would trust it, and end this process. Free pages alone may hold anything."""
+    image = (whole / "data.mdb").read_bytes()
+    unnoticed = []
+    for start in range(0, len(image), PAGE_BYTES):
+        file = tmp_path / f"{start}" / "data.mdb"
+        file.parent.mkdir()
+        file.write_bytes(image[:start] + b"\xa5" * PAGE_BYTES + image[start + PAGE_BYTES :])
+        report = check_store(f"lmdb://{file.parent}")
+        assert {finding.kind for finding in report.findings} <= {Kind.PAGE_DAMAGED}
+        if report.passed:
+            unnoticed.append(start // PAGE_BYTES)
+    assert set(unnoticed) == free_pages(whole)
+
+
+def free_pages(path: Path) -> set[int]:
+    """What LMDB's list of free pages has."""
+    file = path / "data.mdb"
+    with file.open("rb") as opened:
+        verifier = lmdb.verify._Verifier(opened, file.stat().st_size)  # type: ignore[no-untyped-call]
+        assert verifier.verify() == []  # type: ignore[no-untyped-call]
+    return {number for number, is_free in enumerate(verifier.free) if is_free}
+
+
+@pytest.mark.parametrize("size", [0, 100, PAGE_BYTES, 2 * PAGE_BYTES, 9 * PAGE_BYTES + 17])
+def test_a_file_that_is_cut_is_found(size: int, whole: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(whole, tmp_path / "store")
+    os.truncate(path / "data.mdb", size)
+    report = check_store(f"lmdb://{path}")
+    assert {finding.kind for finding in report.findings} == {Kind.PAGE_DAMAGED}
+
+
+def test_a_file_of_another_format_cannot_be_read(whole: Path, tmp_path: Path) -> None:
+    hands = StoreHands.on_a_copy(whole, tmp_path / "store")
+    hands.put("meta", b"format", b"1")
+    [finding] = check_store(f"lmdb://{hands.path}").findings
+    assert (finding.kind, "'1'" in finding.found) == (Kind.STORE_UNREADABLE, True)
+
+
+def test_pages_of_a_file_that_is_written_meanwhile_are_not_judged(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shutil.copytree(whole, tmp_path / "store")
+    verify = lmdb.verify.verify
+
+    def verify_while_somebody_writes(file: str) -> list[str]:
+        store = open_store(f"lmdb://{path}")
+        Scene(store, first_id=1_000).account()
+        store.close()
+        return [*verify(file), "a page of before and one of after"]  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(lmdb.verify, "verify", verify_while_somebody_writes)
+    report = check_store(f"lmdb://{path}")
+    assert report.passed
+    assert not report.pages_proven
+    assert [note.kind for note in report.notes] == [Kind.PAGES_NOT_PROVEN]
+
+
+def test_a_store_that_this_process_has_open_is_refused(whole: Path) -> None:
+    store = open_store(f"lmdb://{whole}", read_only=True)
+    with pytest.raises(FtcError) as refusal:
+        check_store(f"lmdb://{whole}")
+    store.close()
+    assert refusal.value.reason is Reason.DATA_DIRECTORY_IN_USE

@@ -30,6 +30,7 @@ from ftc_storm.report import Report
 from ftc_storm.run import Surroundings, run_storm
 from ftc_storm.site import EnrolledIdentity, open_site, store_url
 from ftc_storm.weather import Weather
+from tests.whole_store import StoreHands
 
 
 def storm(tmp_path: Path, plan: StormPlan, **surroundings: float) -> Report:
@@ -227,6 +228,16 @@ async def test_the_judge_finds_a_stranger_that_was_let_in(instance: Instance, tm
     verdict = audit(instance.data_dir, account_id, devices)
     assert (verdict.let_in, verdict.counted) == (1, 1)
     assert "was to be refused" in verdict.faults[0]
+
+
+async def test_the_judge_finds_a_store_that_is_not_whole(instance: Instance, tmp_path: Path) -> None:
+    account_id, _ = await judged_devices(instance, tmp_path)
+    before = audit(instance.data_dir, account_id, [])
+    damage = StoreHands(instance.data_dir / "store")
+    damage.delete("trust_anchors", damage.first("trust_anchors")[0])
+    after = audit(instance.data_dir, account_id, [])
+    assert (before.not_whole, before.passed, after.not_whole, after.passed) == (0, True, 1, False)
+    assert "ENTRY_MISSING: trust_anchors" in after.faults[0]
 
 
 async def test_the_judge_finds_a_device_that_was_claimed_twice(instance: Instance, tmp_path: Path) -> None:

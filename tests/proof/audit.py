@@ -6,21 +6,25 @@ at there. What clients saw is judged without that order by `linearizability`.
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ftc_core.domain.event import Event, EventKind
 from ftc_core.domain.ledger import LedgerKind
 from ftc_core.domain.transfer import TransferState
 from ftc_core.errors import Reason
 from ftc_core.storage.port import View
+from tests.instance import FTC
 from tests.proof.history import Claim, Decide, Decision, Entry, Release
 from tests.proof.records import Change, Records
 from tests.proof.scenario import DEVICES, Party, Scenario
 from tests.proof.watching import Told
 
-__all__ = ["audit_calls", "audit_store", "audit_watch"]
+__all__ = ["audit_calls", "audit_data", "audit_store", "audit_watch"]
 
+CHECK_S = 120.0
 _EVENTS = {
     LedgerKind.CLAIMED: EventKind.DEVICE_CLAIMED,
     LedgerKind.RELEASED: EventKind.DEVICE_RELEASED,
@@ -70,6 +74,13 @@ def audit_store(view: View, scenario: Scenario, records: Records) -> None:
         _audit_quota(party, records)
     _audit_names(scenario, records)
     _audit_transfers(view, scenario, records)
+
+
+def audit_data(data_dir: Path) -> None:
+    """Asserts that the instance's data is whole, whatever goes on: `ftc check`, in a process of its own."""
+    command = [*FTC, "check", "--data-dir", str(data_dir)]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_S, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def _audit_device(view: View, fingerprint: bytes, number: int, records: Records) -> None:

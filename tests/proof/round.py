@@ -1,4 +1,6 @@
-"""One round: concurrent clients, watches and faults on a new scenario; then the judgment on what came."""
+"""One round: concurrent clients, watches and faults on a new scenario; then the judgment on what came, and a
+check of the instance's data as a whole.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from ftc_core.storage.port import Store
 from tests.certificates import Manufacturer
 from tests.instance import Instance, eventually
 from tests.proof import transfer
-from tests.proof.audit import audit_calls, audit_store, audit_watch
+from tests.proof.audit import audit_calls, audit_data, audit_store, audit_watch
 from tests.proof.calls import Calls
 from tests.proof.client import Client
 from tests.proof.devices import Devices
@@ -90,6 +92,7 @@ def play(site: Site, label: str, fault: Fault) -> Tally:
         for party, watcher in zip(scenario.parties, watchers, strict=True):
             watcher.wait(records.revision)
             audit_watch(party, watcher.devices, watcher.enrollments, records)
+    audit_data(site.instance.directory.root)
     entries = history.entries
     audit_calls(entries, scenario, records)
     histories = _judge(history, scenario)

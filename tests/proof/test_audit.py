@@ -16,11 +16,13 @@ from ftc_core.storage.commands import ClaimDevice, Claimed, Created, CreateEnrol
 from ftc_core.storage.lmdb import open_lmdb
 from ftc_core.storage.port import View
 from tests.conformance.scene import NOW, Scene, claim_request
-from tests.proof.audit import audit_calls, audit_store, audit_watch
+from tests.instance import make_data_directory
+from tests.proof.audit import audit_calls, audit_data, audit_store, audit_watch
 from tests.proof.history import Action, Answer, Claim, Entry, Release
 from tests.proof.records import Records, read_changes
 from tests.proof.scenario import Party, Scenario
 from tests.proof.watching import Told
+from tests.whole_store import StoreHands
 
 
 class World:
@@ -181,6 +183,15 @@ def test_a_lost_or_doubled_entry_is_found(world: World, place: int) -> None:
     doubled.changes.insert(place, doubled.changes[place])
     assert found_by_the_store_s_audit(world, lost)
     assert found_by_the_store_s_audit(world, doubled)
+
+
+def test_data_that_is_not_whole_is_found(tmp_path: Path) -> None:
+    directory = make_data_directory(tmp_path / "data")
+    audit_data(directory.root)
+    hands = StoreHands(directory.store)
+    hands.delete("api_keys_by_account", hands.first("api_keys_by_account")[0])
+    with pytest.raises(AssertionError, match="ENTRY_MISSING: api_keys_by_account"):
+        audit_data(directory.root)
 
 
 def test_an_event_that_is_missing_is_found(world: World) -> None:
