@@ -45,7 +45,7 @@ def run_blocks(blocks: Sequence[str], directory: Path) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from ftc_core.application.check_directory import check_against_store, check_files
+from ftc_core.application.check_directory import check_against_store, check_files, held_ledger_keys
 from ftc_core.application.context import utc_now
 from ftc_core.config import load_settings
 from ftc_core.credentials.data_directory import DataDirectory
@@ -36,12 +36,15 @@ def check_instance(
     configured = _configured_url(directory, findings)
     url = storage_url or configured
     findings.add(check_files(directory, utc_now()))
-    in_use = directory.is_in_use()
+    in_use, held = directory.is_in_use(), held_ledger_keys(directory)
     if in_use:
         findings.add([_not_still(directory)])
     try:
         store = check_store(
-            url, still=not in_use, also=lambda view: check_against_store(directory, view), progress=progress
+            url,
+            still=not in_use,
+            also=lambda view: check_against_store(directory, held, view),
+            progress=progress,
         )
     except FtcError as error:
         if error.reason is Reason.DATA_DIRECTORY_IN_USE:

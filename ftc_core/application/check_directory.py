@@ -21,7 +21,7 @@ from ftc_core.files import PRIVATE, read_file
 from ftc_core.limits import CHECK_EXPIRY_NOTICE_S
 from ftc_core.storage.port import View
 
-__all__ = ["check_against_store", "check_files"]
+__all__ = ["check_against_store", "check_files", "held_ledger_keys"]
 
 _AUTHORITIES: Final = ("server-ca", "issuing-ca")
 _SERVERS: Final[tuple[str, ...]] = get_args(ServerName)
@@ -52,9 +52,20 @@ def check_files(directory: DataDirectory, now: datetime) -> Iterator[Finding]:
     yield from _exposed(directory)
 
 
-def check_against_store(directory: DataDirectory, view: View) -> Iterator[Finding]:
-    """Whether keys and uploads are those that the store knows."""
-    yield from _ledger_keys(directory, view)
+def held_ledger_keys(directory: DataDirectory) -> list[bytes]:
+    """Public halves of the ledger's private keys that there are now; none if they cannot be read."""
+    try:
+        return LedgerKeyFiles(directory).held()
+    except FtcError:
+        return []
+
+
+def check_against_store(directory: DataDirectory, held_before: list[bytes], view: View) -> Iterator[Finding]:
+    """Whether keys and uploads are those that the store knows.
+
+    `held_before` are the ledger's keys as of before the `view`: one may be rotated at this very moment.
+    """
+    yield from _ledger_keys(directory, held_before, view)
     inputs = BulkInputs(directory.bulk)
     present = set(inputs.job_ids())
     for job in view.list_unfinished_bulk_jobs():
@@ -159,7 +170,7 @@ def _exposed(directory: DataDirectory) -> Iterator[Finding]:
             )
 
 
-def _ledger_keys(directory: DataDirectory, view: View) -> Iterator[Finding]:
+def _ledger_keys(directory: DataDirectory, held_before: list[bytes], view: View) -> Iterator[Finding]:
     """The store's newest key is one that we hold, its first one the one that was published."""
     files, where = LedgerKeyFiles(directory), directory.ledger_public_key_file
     statements = view.list_ledger_keys()
@@ -175,7 +186,7 @@ def _ledger_keys(directory: DataDirectory, view: View) -> Iterator[Finding]:
             expected=f"the first key of the store's ledger, {statements[0].key_id.hex()}",
             found="another key",
         )
-    if (statements[-1].public_key if statements else first) not in held:
+    if (statements[-1].public_key if statements else first) not in (*held_before, *held):
         newest = statements[-1].key_id.hex() if statements else "ledger.pub"
         yield Finding(
             kind=FindingKind.LEDGER_KEY_INVALID,

@@ -108,9 +108,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """One line in English."""
+        """One line in English, whatever a damaged record has in it: it goes to a terminal."""
         whose = f" ({self.record})" if self.record else ""
-        return f"{self.kind}: {self.where}{whose}: expected {self.expected}; found {self.found}"
+        line = f"{self.kind}: {self.where}{whose}: expected {self.expected}; found {self.found}"
+        return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):

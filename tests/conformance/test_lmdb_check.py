@@ -674,6 +674,15 @@ def test_findings_are_counted_beyond_those_that_are_named(whole: Path, tmp_path:
     assert (len(report.findings), report.findings_count) == (1_000, 1_200)
 
 
+def test_a_finding_is_one_line_whatever_is_in_a_damaged_record(whole: Path, tmp_path: Path) -> None:
+    hands = StoreHands.on_a_copy(whole, tmp_path / "store")
+    key = hands.first("api_keys")[0]
+    hands.change("api_keys", records.API_KEY, key, account_id="no\n\x1b[31mID\u2028" + "x" * 300)
+    [finding] = check_store(f"lmdb://{hands.path}").findings
+    assert finding.text.isprintable()
+    assert r"accounts/no\n\x1b[31mID\u2028x" in finding.text
+
+
 # --- the file ----------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ftc_core.config import environment_variable
+from ftc_core.domain.integrity import NOTES, FindingKind
 from ftc_core.settings import describe_setting, setting_names
 from tests.printed_commands import needs_jq, page, run_blocks, run_story, shell_blocks
 
@@ -26,6 +27,7 @@ def test_commands_of_the_guide_do_what_they_say(tmp_path: Path) -> None:
         "the file that is taken off the list"
     )
     assert "is deleted, and its API keys with it" in output
+    assert re.search(r"^checked at revision [\d,]+: 1 account, .*; no fault found\n0$", output, re.MULTILINE)
     assert (tmp_path / "acme.key").stat().st_mode & 0o777 == 0o600
     copied = tmp_path / "ftc-data.backup" / "operator.key"
     assert copied.stat().st_mode & 0o777 == 0o600
@@ -40,6 +42,11 @@ def test_guide_tells_the_modes_of_the_files(tmp_path: Path) -> None:
         found = list((tmp_path / "ftc-data").glob(pattern.rstrip("/")))
         assert found, pattern
         assert {f"{path.stat().st_mode & 0o777:04o}" for path in found} == {mode}, pattern
+
+
+def test_guide_tells_what_to_do_about_every_kind_of_fault() -> None:
+    rows = [line for line in GUIDE.splitlines() if line.startswith("| `") and line.count("|") == 3]
+    assert set(FindingKind) - NOTES <= {word for row in rows for word in re.findall(r"`([A-Z_]+)`", row)}
 
 
 def test_guide_tells_every_setting_as_the_catalogue_does() -> None:

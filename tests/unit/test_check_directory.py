@@ -13,13 +13,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ftc_core.application.check import check_instance
-from ftc_core.application.check_directory import check_files
+from ftc_core.application.check_directory import check_against_store, check_files, held_ledger_keys
 from ftc_core.application.initialise import initialise
 from ftc_core.credentials.data_directory import DataDirectory
-from ftc_core.credentials.ledger_keys import public_key_pem
+from ftc_core.credentials.ledger_keys import LedgerKeyFiles, public_key_pem, read_public_key
 from ftc_core.credentials.pki import Identity, create_authority, create_server_identity
 from ftc_core.domain.bulk import BulkJob, BulkKind
 from ftc_core.domain.integrity import FindingKind as Kind
+from ftc_core.domain.ledger_keys import public_bytes
 from ftc_core.errors import FtcError, Reason
 from ftc_core.settings import Settings
 from ftc_core.storage.bulk_commands import CreateBulkJob
@@ -192,6 +193,22 @@ def test_keys_of_another_ledger_are_found(root: Path) -> None:
         (Kind.LEDGER_KEY_INVALID, "ledger.pub"),
         (Kind.LEDGER_KEY_INVALID, "ledger.key"),
     ]
+
+
+def test_a_rotation_at_the_very_moment_is_no_fault(root: Path) -> None:
+    """The store was read between the new key's entry and the removal of the old one, or right before both."""
+    directory = DataDirectory(root)
+    files, published = LedgerKeyFiles(directory), read_public_key(directory.ledger_public_key_file)
+    held_before = held_ledger_keys(directory)
+    new = files.prepare()
+    with_both = held_ledger_keys(directory)
+    files.load(public_bytes(new))
+    assert with_both == [published, public_bytes(new)]
+    store = open_store(f"lmdb://{root / 'store'}")
+    with store.view() as view:
+        assert list(check_against_store(directory, held_before, view)) == []
+        assert len(list(check_against_store(directory, [], view))) == 1, "the old key is gone"
+    store.close()
 
 
 def test_a_published_key_that_is_not_the_private_one_s_is_found(root: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
+from operator import attrgetter
 
 from ftc_core.domain.account import Account, ApiKey
 from ftc_core.domain.integrity import Finding, FindingKind
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import account_of, impossible, named, party_of, place, revision_of
+from ftc_core.storage.lmdb.check.words import impossible, named, party_of, place
 from ftc_core.storage.lmdb.counts import Counts, split_account
 from ftc_core.storage.lmdb.tables import ID_BYTES, pack_id
 
@@ -30,12 +31,12 @@ _COUNTED = (
 def check_accounts(snapshot: Snapshot) -> Iterator[Finding]:
     """Every account by itself."""
 
-    yield from check_records(snapshot, _table(snapshot))
+    yield from check_records(snapshot, _table())
 
 
 def check_counts(snapshot: Snapshot) -> Iterator[Finding]:
     """Each account's counts against the rows: tables that are sorted alike are walked side by side."""
-    runs, accounts = {name: _Runs(snapshot, table) for name, table in _COUNTED}, _table(snapshot)
+    runs, accounts = {name: _Runs(snapshot, table) for name, table in _COUNTED}, _table()
     for key, stored in snapshot.rows("accounts"):
         if isinstance(accounts.read(key, stored), Finding):
             continue  # told by check_accounts
@@ -57,12 +58,9 @@ def check_api_keys(snapshot: Snapshot) -> Iterator[Finding]:
     """Every API key, and the lists of accounts."""
 
     def inspect(key: bytes, api_key: ApiKey) -> Iterator[Finding]:
-        where, label = place("api_keys", key), _name(api_key)
-        yield from account_of(snapshot, api_key.account_id, where, label)
-        yield from revision_of(snapshot, api_key.revision, where, label)
         if len(api_key.secret_hash) != _HASH_BYTES:
             found = f"{len(api_key.secret_hash)} bytes"
-            yield impossible(where, label, f"a hash of {_HASH_BYTES} bytes", found)
+            yield impossible(place("api_keys", key), _name(api_key), f"a hash of {_HASH_BYTES} bytes", found)
 
     yield from check_records(
         snapshot,
@@ -72,6 +70,8 @@ def check_api_keys(snapshot: Snapshot) -> Iterator[Finding]:
             decode=records.API_KEY.decode,
             key=lambda api_key: pack_id(api_key.id),
             label=_name,
+            revision=attrgetter("revision"),
+            account=attrgetter("account_id"),
             entries=lambda key, api_key: [Entry("api_keys_by_account", pack_id(api_key.account_id) + key)],
             inspect=inspect,
             indexes={"api_keys_by_account": Index(2 * ID_BYTES, lambda _, key, value: key[ID_BYTES:])},
@@ -79,17 +79,14 @@ def check_api_keys(snapshot: Snapshot) -> Iterator[Finding]:
     )
 
 
-def _table(snapshot: Snapshot) -> RecordTable[Account]:
-    def inspect(key: bytes, account: Account) -> Iterator[Finding]:
-        yield from revision_of(snapshot, account.revision, place("accounts", key), party_of(account.id))
-
+def _table() -> RecordTable[Account]:
     return RecordTable(
         name="accounts",
         key_bytes=ID_BYTES,
         decode=lambda stored: records.ACCOUNT.decode(split_account(stored)[1]),
         key=lambda account: pack_id(account.id),
         label=lambda account: party_of(account.id),
-        inspect=inspect,
+        revision=attrgetter("revision"),
     )
 
 

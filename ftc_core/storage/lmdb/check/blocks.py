@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 from ftc_core.domain.block import Block, BlockedKind
 from ftc_core.domain.integrity import Finding, FindingKind
@@ -10,7 +11,7 @@ from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.block_reads import block_key
 from ftc_core.storage.lmdb.check.records_and_indexes import RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import account_of, party_of, place, revision_of
+from ftc_core.storage.lmdb.check.words import party_of, place
 from ftc_core.storage.lmdb.tables import FINGERPRINT_BYTES, ID_BYTES, pack_id
 
 __all__ = ["check_blocks"]
@@ -20,20 +21,15 @@ def check_blocks(snapshot: Snapshot) -> Iterator[Finding]:
     """Every block, and that whoever placed it may."""
 
     def inspect(key: bytes, block: Block) -> Iterator[Finding]:
-        where, label = place("blocks", key), _name(block)
-        yield from revision_of(snapshot, block.revision, where, label)
-        if block.account_id is None:
-            return
-        yield from account_of(snapshot, block.account_id, where, label)
-        if block.kind is BlockedKind.DEVICE:
+        if block.account_id is not None and block.kind is BlockedKind.DEVICE:
             device = snapshot.get("devices_by_fingerprint", block.fingerprint)
             if device is None or not device.startswith(pack_id(block.account_id)):
                 yield Finding(
                     kind=FindingKind.REFERENCE_BROKEN,
-                    where=where,
+                    where=place("blocks", key),
                     expected="a device of this account with this certificate",
                     found="none",
-                    record=label,
+                    record=_name(block),
                 )
 
     yield from check_records(
@@ -44,6 +40,8 @@ def check_blocks(snapshot: Snapshot) -> Iterator[Finding]:
             decode=records.BLOCK.decode,
             key=lambda block: block_key(block.fingerprint, block.account_id),
             label=_name,
+            revision=attrgetter("revision"),
+            account=attrgetter("account_id"),
             inspect=inspect,
         ),
     )

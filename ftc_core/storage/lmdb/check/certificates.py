@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from operator import attrgetter
 
 from ftc_core.domain.certificate import CertificateService, CertificateStatus, TrustedCertificate
 from ftc_core.domain.identity import fingerprint_of
@@ -13,15 +14,7 @@ from ftc_core.errors import FtcError
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import (
-    account_of,
-    impossible,
-    malformed,
-    named,
-    place,
-    revision_of,
-    shown,
-)
+from ftc_core.storage.lmdb.check.words import impossible, malformed, named, no_revision, place, shown
 from ftc_core.storage.lmdb.tables import (
     FINGERPRINT_BYTES,
     ID_BYTES,
@@ -41,13 +34,10 @@ def check_certificates(snapshot: Snapshot) -> Iterator[Finding]:
     """Every certificate, and the indexes in which each has its own entries."""
 
     def inspect(key: bytes, certificate: TrustedCertificate) -> Iterator[Finding]:
-        where, label = place("certificates", key), _name(certificate)
-        yield from account_of(snapshot, certificate.account_id, where, label)
-        yield from revision_of(snapshot, certificate.revision, where, label)
         if fingerprint_of(certificate.certificate_der) != certificate.fingerprint:
             expected = f"a certificate with the SHA-256 {certificate.fingerprint.hex()}"
             found = f"one with {fingerprint_of(certificate.certificate_der).hex()}"
-            yield impossible(where, label, expected, found)
+            yield impossible(place("certificates", key), _name(certificate), expected, found)
 
     yield from check_records(
         snapshot,
@@ -57,6 +47,8 @@ def check_certificates(snapshot: Snapshot) -> Iterator[Finding]:
             decode=records.CERTIFICATE.decode,
             key=lambda certificate: pack_id(certificate.account_id) + pack_id(certificate.id),
             label=_name,
+            revision=attrgetter("revision"),
+            account=attrgetter("account_id"),
             entries=_entries,
             inspect=inspect,
             indexes={
@@ -120,7 +112,8 @@ def _anchor(snapshot: Snapshot, fingerprint: bytes, active: list[TrustedCertific
             found=f"one with {fingerprint_of(der).hex()}",
             record=label,
         )
-    yield from revision_of(snapshot, unpack_number(since), where, label)
+    if not 0 < unpack_number(since) <= snapshot.revision:
+        yield no_revision(snapshot.revision, unpack_number(since), where, label)
     key = _subject(active[0]) + since + fingerprint
     if snapshot.get("trust_anchors_by_subject", key) is None:
         yield Finding(

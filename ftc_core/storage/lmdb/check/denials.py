@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from operator import attrgetter
 
 from ftc_core.domain.denial import Denial, cause_key
 from ftc_core.domain.integrity import Finding, FindingKind
@@ -11,7 +12,7 @@ from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.block_reads import party_key
 from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import account_of, impossible, named, place, revision_of
+from ftc_core.storage.lmdb.check.words import impossible, named, place
 from ftc_core.storage.lmdb.tables import ID_BYTES, NUMBER_BYTES, number_key, pack_id, time_key, unpack_number
 
 __all__ = ["check_denial_counts", "check_denials"]
@@ -25,9 +26,6 @@ def check_denials(snapshot: Snapshot) -> Iterator[Finding]:
 
     def inspect(key: bytes, denial: Denial) -> Iterator[Finding]:
         where, label = place("denials", key), _name(denial)
-        yield from revision_of(snapshot, denial.revision, where, label)
-        if denial.account_id is not None:
-            yield from account_of(snapshot, denial.account_id, where, label)
         if denial.count < 1 or denial.first_seen_at > denial.last_seen_at:
             found = f"{denial.count} times, from {denial.first_seen_at} to {denial.last_seen_at}"
             yield impossible(where, label, "once or more, the first time before the last", found)
@@ -46,6 +44,8 @@ def check_denials(snapshot: Snapshot) -> Iterator[Finding]:
             decode=records.DENIAL.decode,
             key=lambda denial: party_key(denial.account_id) + pack_id(denial.id),
             label=_name,
+            revision=attrgetter("revision"),
+            account=attrgetter("account_id"),
             entries=entries,
             inspect=inspect,
             indexes={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 from ftc_core.domain.device import Device, DeviceTime
 from ftc_core.domain.integrity import Finding, FindingKind
@@ -10,7 +11,7 @@ from ftc_core.errors import FtcError
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import account_of, named, place, revision_of, unreadable
+from ftc_core.storage.lmdb.check.words import named, place, unreadable
 from ftc_core.storage.lmdb.tables import (
     FINGERPRINT_BYTES,
     ID_BYTES,
@@ -32,11 +33,8 @@ def check_devices(snapshot: Snapshot) -> Iterator[Finding]:
     """Every device, its indexes, and that the enrollment that it names is its own."""
 
     def inspect(key: bytes, device: Device) -> Iterator[Finding]:
-        where, label = place("devices", key), _name(device)
-        yield from account_of(snapshot, device.account_id, where, label)
-        yield from revision_of(snapshot, device.revision, where, label)
         if device.enrollment_id is not None:
-            yield from _enrollment(snapshot, device, device.enrollment_id, where)
+            yield from _enrollment(snapshot, key, device, device.enrollment_id)
 
     def holder(key: bytes, value: bytes) -> tuple[str, bytes]:
         return "devices_by_fingerprint", value
@@ -52,6 +50,8 @@ def check_devices(snapshot: Snapshot) -> Iterator[Finding]:
             decode=records.DEVICE.decode,
             key=lambda device: pack_id(device.account_id) + pack_id(device.id),
             label=_name,
+            revision=attrgetter("revision"),
+            account=attrgetter("account_id"),
             entries=_entries,
             inspect=inspect,
             indexes={
@@ -85,7 +85,7 @@ def check_last_bootstraps(snapshot: Snapshot) -> Iterator[Finding]:
             )
 
 
-def _enrollment(snapshot: Snapshot, device: Device, enrollment_id: str, where: str) -> Iterator[Finding]:
+def _enrollment(snapshot: Snapshot, key: bytes, device: Device, enrollment_id: str) -> Iterator[Finding]:
     """That it stands on the list of the device's account, for the device's certificate, claimed by it."""
     stored = snapshot.get("enrollments", device.fingerprint)
     found = "no enrollment of its certificate"
@@ -101,7 +101,7 @@ def _enrollment(snapshot: Snapshot, device: Device, enrollment_id: str, where: s
         found = f"{named(enrollment.account_id, 'deviceEnrollments', enrollment.id)}, claimed by {owner}"
     yield Finding(
         kind=FindingKind.OWNERSHIP_CONTRADICTED,
-        where=where,
+        where=place("devices", key),
         expected=f"its enrollment, {named(device.account_id, 'deviceEnrollments', enrollment_id)}",
         found=found,
         record=_name(device),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 from ftc_core.domain.enrollment import Enrollment
 from ftc_core.domain.integrity import Finding, FindingKind
@@ -10,7 +11,7 @@ from ftc_core.errors import FtcError
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import account_of, impossible, named, place, revision_of
+from ftc_core.storage.lmdb.check.words import impossible, named, place
 from ftc_core.storage.lmdb.tables import (
     FINGERPRINT_BYTES,
     ID_BYTES,
@@ -30,17 +31,17 @@ def check_enrollments(snapshot: Snapshot) -> Iterator[Finding]:
     """Every enrollment, its indexes, and that its device is this account's, by this identity."""
 
     def inspect(key: bytes, enrollment: Enrollment) -> Iterator[Finding]:
-        where, label = place("enrollments", key), _name(enrollment)
-        yield from account_of(snapshot, enrollment.account_id, where, label)
-        yield from revision_of(snapshot, enrollment.revision, where, label)
         if enrollment.claim_verifier is not None and len(enrollment.claim_verifier) != _VERIFIER_BYTES:
             found = f"{len(enrollment.claim_verifier)} bytes"
-            yield impossible(where, label, f"a claim verifier of {_VERIFIER_BYTES} bytes", found)
+            yield wrong(key, enrollment, f"a claim verifier of {_VERIFIER_BYTES} bytes", found)
         if (enrollment.claimed_at is None) is not (enrollment.enrolled_device_id is None):
             found = f"claimed_at {enrollment.claimed_at}, enrolled_device_id {enrollment.enrolled_device_id}"
-            yield impossible(where, label, "both claimed_at and enrolled_device_id, or neither", found)
+            yield wrong(key, enrollment, "both claimed_at and enrolled_device_id, or neither", found)
         elif enrollment.enrolled_device_id is not None:
-            yield from _device(snapshot, enrollment, enrollment.enrolled_device_id, where)
+            yield from _device(snapshot, enrollment, enrollment.enrolled_device_id)
+
+    def wrong(key: bytes, enrollment: Enrollment, expected: str, found: str) -> Finding:
+        return impossible(place("enrollments", key), _name(enrollment), expected, found)
 
     def by_listing(_: Snapshot, key: bytes, value: bytes) -> bytes:
         return value
@@ -62,6 +63,8 @@ def check_enrollments(snapshot: Snapshot) -> Iterator[Finding]:
             decode=records.ENROLLMENT.decode,
             key=lambda enrollment: fingerprint_key(enrollment.fingerprint),
             label=_name,
+            revision=attrgetter("revision"),
+            account=attrgetter("account_id"),
             entries=_entries,
             inspect=inspect,
             indexes={
@@ -74,7 +77,7 @@ def check_enrollments(snapshot: Snapshot) -> Iterator[Finding]:
     )
 
 
-def _device(snapshot: Snapshot, enrollment: Enrollment, device_id: str, where: str) -> Iterator[Finding]:
+def _device(snapshot: Snapshot, enrollment: Enrollment, device_id: str) -> Iterator[Finding]:
     """That the device is there, and has this certificate; what it says of its enrollment is its own check."""
     stored = snapshot.get("devices", pack_id(enrollment.account_id) + pack_id(device_id))
     found = "no such device"
@@ -88,7 +91,7 @@ def _device(snapshot: Snapshot, enrollment: Enrollment, device_id: str, where: s
         found = f"a device with the certificate {certificate.hex()}"
     yield Finding(
         kind=FindingKind.OWNERSHIP_CONTRADICTED,
-        where=where,
+        where=place("enrollments", enrollment.fingerprint),
         expected=f"its device, {named(enrollment.account_id, 'devices', device_id)}",
         found=found,
         record=_name(enrollment),

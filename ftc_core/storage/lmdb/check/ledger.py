@@ -21,7 +21,7 @@ from ftc_core.errors import FtcError
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.check.records_and_indexes import UNFIT
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import impossible, malformed, named, place, revision_of, unreadable
+from ftc_core.storage.lmdb.check.words import impossible, malformed, named, no_revision, place, unreadable
 from ftc_core.storage.lmdb.faults import corrupt
 from ftc_core.storage.lmdb.scan import Row
 from ftc_core.storage.lmdb.tables import (
@@ -113,10 +113,13 @@ class _Passage:
     # --- one history -------------------------------------------------------------------------------
 
     def _entry(self, entry: LedgerEntry) -> Iterator[Finding]:
-        where, label = place("ledger", _key(entry)), format_enrollment_id(entry.fingerprint)
-        yield from revision_of(self._snapshot, entry.revision, where, label)
-        if len(entry.salts) != SALTS_BYTES:
-            yield impossible(where, label, f"salts of {SALTS_BYTES} bytes", f"{len(entry.salts)} bytes")
+        reached = self._snapshot.revision
+        if not 0 < entry.revision <= reached or len(entry.salts) != SALTS_BYTES:
+            where, label = place("ledger", _key(entry)), format_enrollment_id(entry.fingerprint)
+            if len(entry.salts) != SALTS_BYTES:
+                yield impossible(where, label, f"salts of {SALTS_BYTES} bytes", f"{len(entry.salts)} bytes")
+            else:
+                yield no_revision(reached, entry.revision, where, label)
         if self._tree is not None:
             head = self._tree.finder.add(entry, entry.revision)
             if head is not None:

@@ -20,7 +20,7 @@ from ftc_core.domain.integrity import Finding, FindingKind
 from ftc_core.errors import FtcError
 from ftc_core.limits import CHECK_FINDINGS_MAX, CHECK_ROWS_AT_ONCE
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import malformed, place, shown, unreadable
+from ftc_core.storage.lmdb.check.words import malformed, no_account, no_revision, place, shown, unreadable
 from ftc_core.storage.lmdb.scan import Row
 
 __all__ = ["UNFIT", "Entry", "Index", "RecordTable", "check_records"]
@@ -64,9 +64,10 @@ def _nothing_more(key: bytes, record: object) -> Iterable[Finding]:
 class RecordTable(Generic[T]):
     """A table of records: how they are read, named, where they lie, and what follows from them.
 
-    `key` is None if a record does not tell its own key. `entries` and `inspect`, which finds what else is
-    wrong, are given the record with its key. Whatever of these raises UNFIT has met a record whose fields
-    have values that no record has.
+    `key` is None if a record does not tell its own key. Where `revision` is given, it must be one that the
+    store has reached, and where `account` is, that account must exist, unless it is None. `entries` and
+    `inspect`, which finds what else is wrong, are given the record with its key. Whatever of these raises
+    UNFIT has met a record whose fields have values that no record has.
     """
 
     name: str
@@ -74,6 +75,8 @@ class RecordTable(Generic[T]):
     decode: Callable[[bytes], T]
     label: Callable[[T], str]
     key: Callable[[T], bytes] | None = None
+    revision: Callable[[T], int] | None = None
+    account: Callable[[T], str | None] | None = None
     entries: Callable[[bytes, T], Iterable[Entry]] = _no_entries
     inspect: Callable[[bytes, T], Iterable[Finding]] = _nothing_more
     indexes: Mapping[str, Index] = field(default_factory=dict)
@@ -163,6 +166,7 @@ class _Passage(Generic[T]):
                 continue
             try:
                 entries = tuple(self._table.entries(key, record))
+                yield from self._common(key, record)
                 yield from self._table.inspect(key, record)
             except UNFIT as error:
                 yield self._table.impossible(key, record, error)
@@ -170,20 +174,28 @@ class _Passage(Generic[T]):
             for entry in entries:
                 clash = expected[entry.table].setdefault(entry.key, (entry, record))
                 if clash[0].value != entry.value:
-                    yield from self._compare(entry, clash[0].value, record)
+                    yield self._differing(entry, clash[0].value, record)
         for name, entries_of in expected.items():
             if entries_of:
                 found = self._snapshot.find(name, entries_of)
                 self._present[name] += len(found)
                 for key, (entry, record) in entries_of.items():
-                    yield from self._compare(entry, found.get(key), record)
+                    value = found.get(key)
+                    if value != entry.value and (entry.required or value is not None):
+                        yield self._differing(entry, value, record)
 
-    def _compare(self, entry: Entry, value: bytes | None, record: T) -> Iterator[Finding]:
-        if value == entry.value or (value is None and not entry.required):
-            return
+    def _common(self, key: bytes, record: T) -> Iterator[Finding]:
+        table, reached = self._table, self._snapshot.revision
+        if table.revision is not None and not 0 < (revision := table.revision(record)) <= reached:
+            yield no_revision(reached, revision, place(table.name, key), table.label(record))
+        account_id = None if table.account is None else table.account(record)
+        if account_id is not None and not self._snapshot.has_account(account_id):
+            yield no_account(account_id, place(table.name, key), table.label(record))
+
+    def _differing(self, entry: Entry, value: bytes | None, record: T) -> Finding:
         if len(self._told) < CHECK_FINDINGS_MAX:
             self._told.add((entry.table, entry.key))
-        yield Finding(
+        return Finding(
             kind=FindingKind.ENTRY_MISSING if value is None else FindingKind.ENTRY_WRONG,
             where=place(entry.table, entry.key),
             expected=shown(entry.value),

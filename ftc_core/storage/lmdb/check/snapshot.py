@@ -31,16 +31,13 @@ class Snapshot:
         self._txn = txn
         self._tables = tables
         self._progress = progress
+        self.revision = self.number(b"revision")
+        """Of the newest change."""
         self.has_account = lru_cache(CHECK_ACCOUNTS_REMEMBERED)(self._has_account)
 
     def number(self, name: bytes) -> int:
         """One of the numbers in `meta`; 0 if it is not there."""
         return unpack_number(self.get("meta", name) or b"")
-
-    @property
-    def revision(self) -> int:
-        """Of the newest change."""
-        return self.number(b"revision")
 
     def entries(self, table: str) -> int:
         """How many rows the table says it has."""

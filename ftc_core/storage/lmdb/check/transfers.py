@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 from ftc_core.domain.integrity import Finding
 from ftc_core.domain.transfer import DeviceTransfer, OfferedDevice, TransferState
 from ftc_core.storage.lmdb import records
 from ftc_core.storage.lmdb.check.records_and_indexes import Entry, Index, RecordTable, check_records
 from ftc_core.storage.lmdb.check.snapshot import Snapshot
-from ftc_core.storage.lmdb.check.words import impossible, named, place, revision_of
+from ftc_core.storage.lmdb.check.words import impossible, named, place
 from ftc_core.storage.lmdb.tables import FINGERPRINT_BYTES, ID_BYTES, NUMBER_BYTES, pack_id, time_key
 from ftc_core.storage.lmdb.transfer_reads import OFFERED, RECEIVED
 
@@ -23,7 +24,6 @@ def check_transfers(snapshot: Snapshot) -> Iterator[Finding]:
 
     def inspect(own: bytes, transfer: DeviceTransfer) -> Iterator[Finding]:
         where, label = place("transfers", own), _name(transfer)
-        yield from revision_of(snapshot, transfer.revision, where, label)
         is_open = transfer.state is TransferState.OFFERED
         if is_open is not (transfer.decided_at is None):
             found = f"state {transfer.state.value}, decided_at {transfer.decided_at}"
@@ -53,6 +53,7 @@ def check_transfers(snapshot: Snapshot) -> Iterator[Finding]:
             decode=records.TRANSFER.decode,
             key=lambda transfer: pack_id(transfer.id),
             label=_name,
+            revision=attrgetter("revision"),
             entries=entries,
             inspect=inspect,
             indexes={

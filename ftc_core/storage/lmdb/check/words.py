@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.domain.integrity import Finding, FindingKind
 from ftc_core.errors import FtcError
-from ftc_core.storage.lmdb.check.snapshot import Snapshot
 
 __all__ = [
-    "account_of",
     "impossible",
     "malformed",
     "named",
+    "no_account",
+    "no_revision",
     "party_of",
     "place",
-    "revision_of",
     "shown",
     "unreadable",
 ]
+
+_SHOWN_BYTES = 48
+"""Of a value: those of indexes have no more, unless they are damaged."""
+_QUOTED_MAX_CHARS = 200
 
 
 def named(account_id: str | None, kind: str, resource_id: str, fingerprint: bytes | None = None) -> str:
@@ -35,28 +36,26 @@ def party_of(account_id: str | None) -> str:
     return "operator" if account_id is None else f"accounts/{account_id}"
 
 
-def account_of(snapshot: Snapshot, account_id: str, where: str, record: str) -> Iterator[Finding]:
-    """That the account of a record exists."""
-    if not snapshot.has_account(account_id):
-        yield Finding(
-            kind=FindingKind.REFERENCE_BROKEN,
-            where=where,
-            expected=f"account {account_id}",
-            found="no such account",
-            record=record,
-        )
+def no_account(account_id: str, where: str, record: str) -> Finding:
+    """That the account of a record does not exist."""
+    return Finding(
+        kind=FindingKind.REFERENCE_BROKEN,
+        where=where,
+        expected=f"account {account_id}",
+        found="no such account",
+        record=record,
+    )
 
 
-def revision_of(snapshot: Snapshot, revision: int, where: str, record: str) -> Iterator[Finding]:
-    """That a record is not of a revision that the store has not reached."""
-    if not 0 < revision <= snapshot.revision:
-        yield Finding(
-            kind=FindingKind.REVISION_IMPOSSIBLE,
-            where=where,
-            expected=f"a revision from 1 to {snapshot.revision}, the store's",
-            found=str(revision),
-            record=record,
-        )
+def no_revision(reached: int, revision: int, where: str, record: str) -> Finding:
+    """That a record is of a revision that there is not, or not yet."""
+    return Finding(
+        kind=FindingKind.REVISION_IMPOSSIBLE,
+        where=where,
+        expected=f"a revision from 1 to {reached}, the store's",
+        found=str(revision),
+        record=record,
+    )
 
 
 def impossible(where: str, record: str, expected: str, found: str) -> Finding:
@@ -82,7 +81,7 @@ def unreadable(table: str, key: bytes, error: FtcError, record: str = "") -> Fin
         kind=FindingKind.RECORD_UNREADABLE,
         where=place(table, key),
         expected="a record",
-        found=error.metadata.get("cause", error.message),
+        found=error.metadata.get("cause", error.message)[:_QUOTED_MAX_CHARS],
         record=record,
     )
 
@@ -96,4 +95,5 @@ def shown(value: bytes | None) -> str:
     """A value in words."""
     if value is None:
         return "no entry"
-    return f"an entry with {value.hex()}" if value else "an entry"
+    more = f" and {len(value) - _SHOWN_BYTES} bytes more" if len(value) > _SHOWN_BYTES else ""
+    return f"an entry with {value[:_SHOWN_BYTES].hex()}{more}" if value else "an entry"
