@@ -19,6 +19,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ftc_core.application.check import check_instance
 from ftc_core.application.context import utc_now
 from ftc_core.application.initialise import initialise
 from ftc_core.credentials.data_directory import DataDirectory
@@ -259,8 +260,11 @@ def start_instance(directory: DataDirectory, *flags: str) -> ServeProcess:
 
 
 @contextmanager
-def running_instance(directory: DataDirectory, *flags: str) -> Iterator[Instance]:
-    """Serve `directory` on free ports, with one bootstrap worker; SIGTERM at the end unless it has ended."""
+def running_instance(directory: DataDirectory, *flags: str, whole: bool = True) -> Iterator[Instance]:
+    """Serve `directory` on free ports, with one bootstrap worker; SIGTERM at the end unless it has ended.
+
+    What it leaves must be `whole`, as `ftc check` sees it, unless the test has seen to the contrary.
+    """
     server = start_instance(directory, *flags)
     instance = Instance(directory, server.process, server.log)
     try:
@@ -268,6 +272,8 @@ def running_instance(directory: DataDirectory, *flags: str) -> Iterator[Instance
         yield instance
         if server.process.poll() is None:
             server.drain()
+        if whole:
+            assert [finding.text for finding in check_instance(directory.root).findings] == []
     finally:
         if "api" in instance.__dict__:
             instance.api.close()

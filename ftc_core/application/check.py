@@ -49,9 +49,9 @@ def check_instance(
     except FtcError as error:
         if error.reason is Reason.DATA_DIRECTORY_IN_USE:
             raise
-        findings.add(
-            [Finding(kind=FindingKind.STORE_UNREADABLE, where=url, expected="a store", found=error.message)]
-        )
+        # Where it is stands in the message, without the password that a URL may hold.
+        what = Finding(kind=FindingKind.STORE_UNREADABLE, where="store", expected="one", found=error.message)
+        findings.add([what])
         return findings.report()
     findings.add((*store.notes, *store.findings))
     return msgspec.structs.replace(
@@ -68,13 +68,10 @@ def _configured_url(directory: DataDirectory, findings: Findings) -> str:
     try:
         settings = load_settings(flags={"data_dir": str(directory.root)}, environ={}, config_file=file)
     except FtcError as error:
-        findings.add(
-            [
-                Finding(
-                    kind=FindingKind.FILE_INVALID, where=str(file), expected="settings", found=error.message
-                )
-            ]
+        what = Finding(
+            kind=FindingKind.FILE_INVALID, where=str(file), expected="settings", found=error.message
         )
+        findings.add([what])
         return default
     return settings.store_url
 

@@ -125,6 +125,7 @@ def test_a_process_that_dies_while_it_writes_blocks_nobody(url: str, store: Stor
     assert_sound(store, 3_000)
 
 
+@pytest.mark.made_up
 def test_the_verifier_sees_damage(url: str, store: Store) -> None:
     """`assert_file_sound` is worth nothing if it cannot fail."""
     if not url.startswith("lmdb://"):

@@ -79,7 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     place = tmp_path_factory.mktemp("ledger")
     directory = make_data_directory(place / "data")
     maker = Manufacturer("Factory")
-    with running_instance(directory, "--shutdown-grace-s=1") as instance:
+    with running_instance(directory, "--shutdown-grace-s=1", whole=False) as instance:
         owners = (instance.tenant(), instance.tenant(), instance.tenant())
         for tenant in owners:
             tenant.trust(maker)
