@@ -125,8 +125,8 @@ def test_the_path_of_a_url_is_taken_literally(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damaged",
-    [b"", b"\x02" + bytes(40), b"\x01", b"\x01\xc1", b"\x01\x80"],
-    ids=["empty", "other version", "no map", "not MessagePack", "fields missing"],
+    [b"", b"\x02" + bytes(40), b"\x01", b"\x01\xc1", b"\x01\x80", b"\x01\x81\xa2id\xa1\xb0"],
+    ids=["empty", "other version", "no map", "not MessagePack", "fields missing", "not UTF-8"],
 )
 def test_a_record_that_makes_no_sense_is_a_corrupt_index(tmp_path: Path, damaged: bytes) -> None:
     store = open_lmdb(tmp_path, create=True)

@@ -69,7 +69,8 @@ class Codec(Generic[T]):
             if stored[0] == self._version:
                 record: T = self._decode(stored[1:])
                 return record
-        except (IndexError, msgspec.MsgspecError) as error:
+        except (IndexError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+            # Of text that is no UTF-8 and times that are none, the decoder raises what Python does.
             raise corrupt(f"{self._name}: {error}") from error
         raise corrupt(f"{self._name} of version {stored[0]}")
 

@@ -88,8 +88,12 @@ class _Passage:
         if len(entries) < len(rows):
             return
         yield from _chain(fingerprint, entries)
-        yield from self._owner(entries[-1])
-        yield from self._lists(entries)
+        try:
+            yield from self._owner(entries[-1])
+            yield from self._lists(entries)
+        except UNFIT as error:
+            where, label = place("ledger", fingerprint), format_enrollment_id(fingerprint)
+            yield impossible(where, label, "IDs of accounts and devices", str(error))
 
     def finish(self) -> Iterator[Finding]:
         """What is wrong with the whole, after the last history."""

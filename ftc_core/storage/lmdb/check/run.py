@@ -81,7 +81,7 @@ def check_lmdb(
             read_only=True,
             map_bytes=STORE_MAP_BYTES,
             # Without the file there is nobody to tell; it would be left behind, and maybe be somebody else's.
-            lock=(path / "lock.mdb").exists(),
+            lock=not still or (path / "lock.mdb").exists(),
         )
     except FtcError as error:
         if error.reason in (Reason.DATA_DIRECTORY_MISSING, Reason.DATA_DIRECTORY_IN_USE):
