@@ -699,6 +699,21 @@ def test_no_flipped_bit_ends_the_check(table: str, whole: Path, tmp_path: Path) 
             hands.put(table, key, value)
 
 
+@pytest.mark.parametrize("table", Tables.names())
+def test_no_altered_key_goes_unnoticed(table: str, whole: Path, tmp_path: Path) -> None:
+    hands, random = StoreHands.on_a_copy(whole, tmp_path / "store"), Random(table)
+    rows = hands.rows(table)
+    for key, value in rows:
+        altered = bytearray(key)
+        altered[random.randrange(len(key))] ^= 1 << random.randrange(8)
+        if bytes(altered) not in dict(rows):
+            hands.delete(table, key)
+            hands.put(table, bytes(altered), value)
+            assert not check_store(f"lmdb://{hands.path}", still=False).passed, altered.hex()
+            hands.delete(table, bytes(altered))
+            hands.put(table, key, value)
+
+
 def test_a_finding_is_one_line_whatever_is_in_a_damaged_record(whole: Path, tmp_path: Path) -> None:
     hands = StoreHands.on_a_copy(whole, tmp_path / "store")
     key = hands.first("api_keys")[0]
