@@ -152,6 +152,7 @@ DETAILS: dict[Reason, frozenset[str] | None] = {
             Reason.FILE_EXISTS,
             Reason.FILE_UNREADABLE,
             Reason.HANDSHAKE_FAILED,
+            Reason.INSTANCE_NOT_WHOLE,
             Reason.LIFETIME_INVALID,
             Reason.METHOD_NOT_ALLOWED,
             Reason.OPTION_NOT_UNDERSTOOD,
