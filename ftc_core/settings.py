@@ -42,8 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     storage_url: Annotated[
         str | None,
         Meta(
-            description="Where the enrollment index is: lmdb:///absolute/path or "
-            "postgresql://user@host/database. Default: store/ in the data directory."
+            description="Where the enrollment index is: lmdb:///absolute/path. "
+            "Default: store/ in the data directory."
         ),
     ] = None
     bootstrap_listen: Annotated[
@@ -291,12 +291,10 @@ def _check_storage_url(url: str | None) -> None:
     if url is None:
         return
     parts = urlsplit(url)
-    if parts.scheme == "postgresql":
-        return
-    if parts.scheme != "lmdb" or parts.netloc or not parts.path.startswith("/"):
-        raise ValueError(
-            "it is neither lmdb:///absolute/path nor postgresql://…"
-        )  # the URL may hold a password
+    if parts.scheme != "lmdb":  # what follows the scheme may hold a password
+        raise ValueError(f"there is no engine for {parts.scheme!r}, only for lmdb:///absolute/path")
+    if parts.netloc or not parts.path.startswith("/"):
+        raise ValueError("it is not lmdb:///absolute/path")
 
 
 _CHECKS: Mapping[str, Callable[[Any], None]] = {

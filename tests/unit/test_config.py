@@ -119,8 +119,12 @@ def test_variables_of_the_api_client_are_not_settings() -> None:
         ("bootstrap_uri", "coaps://host:0", "is not coaps://host:port"),
         ("bootstrap_uri", "coaps://host:99999", "ort"),
         ("lwm2m_uri", "coaps://host:1?aid=1", "must end after the port"),
-        ("storage_url", "mysql://u:hidden@h/d", "neither lmdb:///absolute/path nor postgresql://"),
-        ("storage_url", "lmdb://relative", "neither lmdb:///absolute/path"),
+        (
+            "storage_url",
+            "postgresql://u:hidden@h/d",
+            "there is no engine for 'postgresql', only for lmdb:///absolute/path",
+        ),
+        ("storage_url", "lmdb://relative", "is not lmdb:///absolute/path"),
         ("bootstrap_listen", "localhost", "has no port"),
         ("bootstrap_listen", "*:5784,", "has no port"),
         ("lwm2m_listen", "::1:5684", "write an IPv6 address in brackets"),
@@ -221,7 +225,7 @@ def test_device_uris_follow_public_host_and_bound_port() -> None:
 
 def test_store_lies_in_the_data_directory_unless_said_otherwise(tmp_path: Path) -> None:
     assert Settings(data_dir=Path("d")).store_url == f"lmdb://{tmp_path}/d/store"
-    assert Settings(storage_url="postgresql://h/d").store_url == "postgresql://h/d"
+    assert Settings(storage_url="lmdb:///ssd/store").store_url == "lmdb:///ssd/store"
 
 
 def test_settings_made_in_code_are_checked_as_well() -> None:
