@@ -122,6 +122,11 @@ class Reason(StrEnum):
     INSTANCE_NOT_WHOLE = "INSTANCE_NOT_WHOLE"
     FILE_EXISTS = "FILE_EXISTS"
     FILE_UNREADABLE = "FILE_UNREADABLE"
+    DISK_FULL = "DISK_FULL"
+    BACKUP_EXISTS = "BACKUP_EXISTS"
+    BACKUP_DAMAGED = "BACKUP_DAMAGED"
+    BACKUP_INCOMPATIBLE = "BACKUP_INCOMPATIBLE"
+    RESTORE_TARGET_NOT_EMPTY = "RESTORE_TARGET_NOT_EMPTY"
     PORT_IN_USE = "PORT_IN_USE"
     SETTING_INVALID = "SETTING_INVALID"
     BUNDLE_INVALID = "BUNDLE_INVALID"
@@ -579,6 +584,33 @@ CATALOGUE: Mapping[Reason, ErrorSpec] = {
     ),
     Reason.FILE_UNREADABLE: ErrorSpec(
         "NOT_FOUND", "", "file cannot be read", "Check the path and its permissions."
+    ),
+    Reason.DISK_FULL: ErrorSpec(
+        "RESOURCE_EXHAUSTED", "", "no room on the disk", "Free disk space, or choose another place."
+    ),
+    Reason.BACKUP_EXISTS: ErrorSpec(
+        "ALREADY_EXISTS",
+        "",
+        "there is a file of that name",
+        "Choose another name, or overwrite it with --force.",
+    ),
+    Reason.BACKUP_DAMAGED: ErrorSpec(
+        "DATA_LOSS",
+        "",
+        "the backup is damaged",
+        "Take another backup, or another copy of this one; nothing was restored.",
+    ),
+    Reason.BACKUP_INCOMPATIBLE: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "",
+        "the backup has another format",
+        "Restore it with the version of ftc that made it.",
+    ),
+    Reason.RESTORE_TARGET_NOT_EMPTY: ErrorSpec(
+        "FAILED_PRECONDITION",
+        "",
+        "there is something in that place already",
+        "Move it away (with `ftc serve` stopped), or name another directory; nothing is ever overwritten.",
     ),
     Reason.PORT_IN_USE: ErrorSpec(
         "FAILED_PRECONDITION", "", "port is in use", "Stop its user or choose another port."

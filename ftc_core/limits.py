@@ -293,3 +293,17 @@ OVERLOAD_BACKLOG_S = 2.0
 COMMIT_QUEUE_RETRY_S = 60.0
 """Seconds after which who was refused for it shall come again: what a 5.03 says without Max-Age (RFC 7252
 §5.10.5), said aloud; at a thousand commands a second a full queue is gone by then."""
+
+# --- backups ---------------------------------------------------------------------------------------
+BACKUP_COMPRESSION_LEVEL = 1
+"""Of gzip: the fastest. Keys and hashes are most of a store and shrink no further (docs/decisions/0011)."""
+BACKUP_IO_BYTES = 1024**2
+"""Bytes that are read, packed or unpacked at once: what a backup holds in memory, whatever its size."""
+BACKUP_LIST_MAX_BYTES = 16 * 1024**2
+"""Of the manifest, and of the digests, both of which are held in memory: a hundred thousand members."""
+BACKUP_ATTEMPTS = 5
+"""Snapshots that are tried until keys and store belong together: a rotation is over in milliseconds."""
+BACKUP_RETRY_S = 0.2
+"""Seconds between two of them."""
+BACKUP_HEADROOM_BYTES = 16 * 1024**2
+"""Bytes that must stay free when a backup is unpacked: folders, and what the check of it writes."""

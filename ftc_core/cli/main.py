@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ftc_core.cli import check, enrollment_id, factory, init, pki, serve
+from ftc_core.cli import backup, check, enrollment_id, factory, init, pki, serve
 from ftc_core.cli import device as device_commands
 from ftc_core.cli import ledger as ledger_commands
 from ftc_core.cli.group import ExtensibleGroup, RootGroup
@@ -49,7 +49,7 @@ def ledger() -> None:
     """
 
 
-for module in (init, serve, check, pki, enrollment_id, factory):
+for module in (init, serve, check, backup, pki, enrollment_id, factory):
     module.register(cli)
 device_commands.register(device)
 ledger_commands.register(ledger)

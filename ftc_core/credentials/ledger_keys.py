@@ -64,6 +64,22 @@ class LedgerKeyFiles:
             f"{self._key} is not the newest key of the store's ledger: they do not belong together",
         )
 
+    def pem_of(self, public_key: bytes) -> bytes | None:
+        """The private key with this raw public half, if it is here, also in the middle of a rotation.
+
+        Changes nothing. Raises FtcError FILE_UNREADABLE.
+        """
+        for path in (self._key, self._next, self._key):  # the next may have become the key meanwhile
+            try:
+                key = _read(path)
+            except FtcError:
+                if path == self._key:
+                    raise
+            else:
+                if key.public_key().public_bytes_raw() == public_key:
+                    return _private_pem(key)
+        return None
+
     def prepare(self) -> Ed25519PrivateKey:
         """The next key, on disk beside the present one: `load` takes it once the store has it."""
         key = Ed25519PrivateKey.generate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ftc_core.domain.integrity import CheckReport, Finding
@@ -10,10 +11,12 @@ from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.lmdb import open_lmdb
 from ftc_core.storage.lmdb.check import check_lmdb
 from ftc_core.storage.lmdb.meter import LmdbMeter
+from ftc_core.storage.lmdb.snapshot import open_lmdb_snapshot
 from ftc_core.storage.port import Store, View
+from ftc_core.storage.snapshot import StoreSnapshot
 from ftc_core.storage.statistics import StoreMeter
 
-__all__ = ["check_store", "open_meter", "open_store"]
+__all__ = ["check_store", "open_meter", "open_snapshot", "open_store"]
 
 _LMDB = "lmdb://"
 
@@ -53,6 +56,11 @@ def check_store(
     DATA_DIRECTORY_IN_USE (this very process has it open); anything else that is wrong is in the report.
     """
     return check_lmdb(_lmdb_path(url), still=still, also=also, progress=progress)
+
+
+def open_snapshot(url: str) -> AbstractContextManager[StoreSnapshot]:
+    """The store at `url` as it is now, to be copied while others use it. Raises as `open_store` does."""
+    return open_lmdb_snapshot(_lmdb_path(url))
 
 
 def _lmdb_path(url: str) -> Path:

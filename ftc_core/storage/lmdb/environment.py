@@ -13,12 +13,12 @@ from ftc_core.limits import STORE_MAX_READERS
 from ftc_core.storage.lmdb.faults import translate
 from ftc_core.storage.lmdb.tables import Tables
 
-__all__ = ["FORMAT_VERSION", "open_environment"]
+__all__ = ["FORMAT_VERSION", "LIB_VERSION", "engine_of", "open_environment"]
 
 FORMAT_VERSION: Final = b"2"
 """Of the tables and their keys; another one is refused."""
 
-_LIB_VERSION: Final = 0
+LIB_VERSION: Final = 0
 """py-lmdb's number for its LMDB 0.9; the files of its LMDB 1.0 are another format."""
 
 _SPARE_READS: Final = 16
@@ -80,7 +80,7 @@ def _open(path: Path, *, create: bool, read_only: bool, map_bytes: int, lock: bo
         max_readers=STORE_MAX_READERS,
         max_dbs=len(Tables.names()),
         max_spare_txns=_SPARE_READS,
-        lib_version=_LIB_VERSION,
+        lib_version=LIB_VERSION,
     )
 
 
@@ -95,7 +95,7 @@ def _open_tables(environment: lmdb.Environment, path: Path, *, create: bool, rea
                 tables = Tables.open(environment, txn, create=create)
                 if create:
                     txn.put(b"format", FORMAT_VERSION, db=tables.meta, overwrite=False)
-                    txn.put(b"engine", _engine(environment), db=tables.meta, overwrite=False)
+                    txn.put(b"engine", engine_of(environment), db=tables.meta, overwrite=False)
                 _check_format(environment, txn, tables, path)
     except lmdb.NotFoundError as error:
         raise FtcError(Reason.DATA_DIRECTORY_INCOMPATIBLE, f"{path} lacks a table: {error}") from error
@@ -105,7 +105,7 @@ def _open_tables(environment: lmdb.Environment, path: Path, *, create: bool, rea
 def _check_format(
     environment: lmdb.Environment, txn: lmdb.Transaction[bytes], tables: Tables, path: Path
 ) -> None:
-    for key, expected in ((b"format", FORMAT_VERSION), (b"engine", _engine(environment))):
+    for key, expected in ((b"format", FORMAT_VERSION), (b"engine", engine_of(environment))):
         found = txn.get(key, b"", db=tables.meta)
         if found != expected:
             raise FtcError(
@@ -115,7 +115,7 @@ def _check_format(
             )
 
 
-def _engine(environment: lmdb.Environment) -> bytes:
+def engine_of(environment: lmdb.Environment) -> bytes:
     """Major and minor version of LMDB: what decides the format of the file."""
     return ".".join(map(str, environment.lib_version()[:2])).encode()
 
