@@ -267,6 +267,10 @@ CHECK_ACCOUNTS_REMEMBERED = 4_096
 """Accounts of which a check remembers whether there are such: most rows name one of few."""
 CHECK_EXPIRY_NOTICE_S = 60 * 86_400.0
 """Seconds before the end of a certificate of ours from which on a check says so."""
+REVISIONS_A_SECOND = 2**20
+"""What a restored store's revisions leave room for: from one restore to the next no store can make as many
+changes a second, so the time of the restore, times this, is above all numbers given out before it; below
+2**53, which JavaScript counts to, until the year 2242."""
 STORE_READER_CHECK_S = 60.0
 """Seconds between two searches for reader slots of dead processes, whose snapshots keep the file growing."""
 EVENTS_KEPT_S = 7 * 86_400.0

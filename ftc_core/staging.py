@@ -39,7 +39,7 @@ def staged_file(target: Path, *, replace: bool) -> Iterator[BinaryIO]:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     place, descriptor = _stage(target, _new_file)
     try:
-        with os.fdopen(descriptor, "wb", _BUFFER_BYTES) as file, _full_disk_told(target):
+        with _full_disk_told(target), os.fdopen(descriptor, "wb", _BUFFER_BYTES) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

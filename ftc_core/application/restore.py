@@ -2,6 +2,9 @@
 
 It is unpacked beside its place, proven there, first byte by byte and then as an instance, and renamed as the
 very last step. So a directory that is there is whole, whenever the machine or the command stopped.
+
+Its revisions go on far above those of the backup: the numbers between belong to changes that are lost, which
+watchers and holders of etags may have seen.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,8 +25,11 @@ from ftc_core.domain.backup_manifest import BackupManifest, is_public
 from ftc_core.domain.integrity import CheckReport, Finding, FindingKind
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import PRIVATE, PUBLIC
-from ftc_core.limits import BACKUP_HEADROOM_BYTES
+from ftc_core.limits import BACKUP_HEADROOM_BYTES, REVISIONS_A_SECOND
 from ftc_core.staging import staged_directory
+from ftc_core.storage.commands import Submission
+from ftc_core.storage.engines import open_store
+from ftc_core.storage.epoch_commands import BeginEpoch
 
 __all__ = ["foreign_store", "restore", "verify"]
 
@@ -30,11 +37,13 @@ _NO_DAMAGE = frozenset({FindingKind.CERTIFICATE_EXPIRED, FindingKind.INPUT_MISSI
 """Findings that were as true of the instance when it was backed up, or became true with time."""
 
 
-def restore(source: BinaryIO, target: Path, *, progress: Progress | None = None) -> BackupManifest:
+def restore(
+    source: BinaryIO, target: Path, *, now: datetime, progress: Progress | None = None
+) -> BackupManifest:
     """Make the data directory `target` of the backup in `source`; gives what is in it.
 
-    Raises FtcError RESTORE_TARGET_NOT_EMPTY, BACKUP_DAMAGED, BACKUP_INCOMPATIBLE, DISK_FULL: then there is
-    nothing in `target`.
+    `now` is aware, UTC. Raises FtcError RESTORE_TARGET_NOT_EMPTY, BACKUP_DAMAGED, BACKUP_INCOMPATIBLE,
+    DISK_FULL: then there is nothing in `target`.
     """
     place = _empty_place(target)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -43,6 +52,7 @@ def restore(source: BinaryIO, target: Path, *, progress: Progress | None = None)
         with staged_directory(place) as building:
             _unpack(reader, building, progress)
             _prove(building, reader.manifest)
+            _begin_epoch(building, reader.manifest.revision, now)
     except OSError as error:
         if place.is_dir() and any(place.iterdir()):
             raise _not_empty(target) from error
@@ -143,6 +153,18 @@ def _prove(place: Path, manifest: BackupManifest) -> None:
             Reason.BACKUP_DAMAGED,
             f"the backup is damaged: its store is at revision {report.revision}, not {manifest.revision}",
         )
+
+
+def _begin_epoch(place: Path, revision: int, now: datetime) -> None:
+    """Number changes from above all that the instance can have numbered since the backup."""
+    beyond = max(int(now.timestamp()) * REVISIONS_A_SECOND, revision + 1)
+    store = open_store(f"lmdb://{DataDirectory(place).store}")
+    try:
+        [outcome] = store.write([Submission(BeginEpoch(beyond))])
+    finally:
+        store.close()
+    if isinstance(outcome, FtcError):
+        raise outcome
 
 
 def _findings_message(faults: list[Finding], report: CheckReport) -> str:

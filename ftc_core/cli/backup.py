@@ -99,7 +99,7 @@ def restore_command(file: Path, data_dir: Path | None, *, verify_only: bool) -> 
         return
     _tell_leftovers(data_dir.resolve())
     with _source(file) as source, byte_bar("restoring") as progress:
-        manifest = restore(source, data_dir, progress=progress)
+        manifest = restore(source, data_dir, now=datetime.now(UTC), progress=progress)
     click.echo(f"restored: {data_dir}")
     click.echo(f"  {_contents(manifest)}")
     click.echo(f"  as of {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC; what came later is not in it:")
@@ -113,7 +113,7 @@ def restore_command(file: Path, data_dir: Path | None, *, verify_only: bool) -> 
 _DIFFERS = (
     "devices claimed since come back by themselves if they were enrolled before, else enroll them again",
     "blocks, suspensions, deleted keys and releases since are undone: repeat them before you serve devices",
-    "watches and lists kept elsewhere begin anew (OUT_OF_RANGE tells them)",
+    "watches begin anew: each is told so (OUT_OF_RANGE, REVISION_COMPACTED), whatever it has seen",
     "checkpoints of the ledger published since contradict those that follow: see docs/ledger.md",
 )
 

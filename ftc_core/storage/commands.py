@@ -35,6 +35,7 @@ from ftc_core.storage.bulk_commands import (
     ExpireBulkJobs,
 )
 from ftc_core.storage.denial_commands import DenialsRecorded, ForgetDenials, RecordDenials
+from ftc_core.storage.epoch_commands import BeginEpoch
 from ftc_core.storage.ledger_commands import AddCheckpoint, AddLedgerKey
 from ftc_core.storage.transfer_commands import (
     AcceptTransfer,
@@ -308,6 +309,7 @@ Command = (
     | AddLedgerKey
     | RecordDenials
     | ForgetDenials
+    | BeginEpoch
 )
 
 

@@ -7,7 +7,8 @@ inside that transaction, never by a caller that looked before.
 
 Revisions: a store-wide counter, assigned inside the commit and raised by one for each event, and for each
 record that changes without one (an account, a key, a certificate, a renewed claim, a registration's update),
-so that a record's revision is its etag. It has no gaps; events are a subsequence of it, in order.
+so that a record's revision is its etag. It has no gaps but where a store was restored (`epoch_commands`);
+events are a subsequence of it, in order.
 """
 
 from __future__ import annotations

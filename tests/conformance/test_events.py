@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from ftc_core.storage.commands import CompactEvents, Swept
+from ftc_core.errors import Reason
+from ftc_core.storage.commands import CompactEvents, Done, Swept
+from ftc_core.storage.epoch_commands import BeginEpoch
 from ftc_core.storage.port import Store
 from tests.conformance.scene import HOUR, NOW, Scene
 
@@ -93,4 +95,27 @@ def test_validation_compacts_nothing(scene: Scene) -> None:
     scene.run(CompactEvents(LONG_AGO, keep=0, limit=10), validate_only=True)
 
     assert len(scene.events()) == 3
+    assert compacted_revision(scene.store) == 0
+
+
+def test_an_epoch_forgets_the_events_and_numbers_what_comes_above_all_that_was(scene: Scene) -> None:
+    enroll_hourly(scene, 3)
+    beyond = scene.revision() + 10**12
+
+    assert scene.run(BeginEpoch(beyond)) == Done(beyond)
+
+    assert scene.events() == []
+    assert scene.revision() == compacted_revision(scene.store) == beyond
+    scene.run(scene.create_enrollment(scene.account(), 9))
+    [event] = scene.events(beyond)
+    assert event.revision == scene.revision() == beyond + 2, "an account, then an enrollment"
+
+
+def test_an_epoch_never_begins_at_a_number_that_was_given_out(scene: Scene) -> None:
+    revisions = enroll_hourly(scene, 3)
+
+    for revision in (0, revisions[0], scene.revision()):
+        assert scene.refused(BeginEpoch(revision)).reason is Reason.FIELD_INVALID
+
+    assert [event.revision for event in scene.events()] == revisions
     assert compacted_revision(scene.store) == 0

@@ -1,12 +1,14 @@
-"""The command that keeps the events bounded."""
+"""The commands on the events as a whole: what keeps them bounded, and what begins them anew."""
 
 from __future__ import annotations
 
-from ftc_core.storage.commands import CompactEvents, Swept
+from ftc_core.errors import FtcError, Reason
+from ftc_core.storage.commands import CompactEvents, Done, Swept
+from ftc_core.storage.epoch_commands import BeginEpoch
 from ftc_core.storage.lmdb.tables import number_key
 from ftc_core.storage.lmdb.writer import Writer
 
-__all__ = ["compact_events"]
+__all__ = ["begin_epoch", "compact_events"]
 
 
 def compact_events(writer: Writer, command: CompactEvents) -> Swept:
@@ -27,3 +29,13 @@ def compact_events(writer: Writer, command: CompactEvents) -> Swept:
     if removed:
         writer.put(tables.meta, b"compacted", number_key(removed[-1]))
     return Swept(len(removed), more)
+
+
+def begin_epoch(writer: Writer, command: BeginEpoch) -> Done:
+    """See the command."""
+    if command.revision <= writer.revision:
+        raise FtcError(Reason.FIELD_INVALID, f"the store is at revision {writer.revision}", field="revision")
+    writer.clear(writer.tables.events)
+    writer.revision = command.revision
+    writer.put(writer.tables.meta, b"compacted", number_key(command.revision))
+    return Done(command.revision)

@@ -50,6 +50,7 @@ from ftc_core.storage.commands import (
     UpdateTrustedCertificate,
 )
 from ftc_core.storage.denial_commands import ForgetDenials, RecordDenials
+from ftc_core.storage.epoch_commands import BeginEpoch
 from ftc_core.storage.ledger_commands import AddCheckpoint, AddLedgerKey
 from ftc_core.storage.lmdb import (
     accounts,
@@ -333,5 +334,7 @@ def _execute(writer: Writer, command: Command) -> Outcome:
             return denials.record_denials(writer, command)
         case ForgetDenials():
             return denials.forget_denials(writer, command)
+        case BeginEpoch():
+            return events.begin_epoch(writer, command)
         case _:
             assert_never(command)

@@ -105,6 +105,10 @@ class Writer:
             while found and cursor.key().startswith(prefix):
                 found = cursor.delete()
 
+    def clear(self, table: lmdb._Database) -> None:
+        """Remove every key, without a look at them."""
+        self._txn.drop(table, delete=False)
+
     def due(self, table: lmdb._Database, until: bytes, limit: int) -> tuple[list[bytes], bool]:
         """Up to `limit` keys of an expiry table with a time ≤ `until`, and whether there are more."""
         keys: list[bytes] = []
