@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from ftc_core.settings import Settings
 from ftc_core.storage.commands import CreateAccount, CreateEnrollments, Submission
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.port import Store
+from ftc_storm.instance import own_bytes
 
 __all__ = ["Result", "run"]
 
@@ -41,8 +42,8 @@ _ALONE_S = 5.0
 class Result:
     """Sizes in bytes, times in seconds. `alone` and `beside` are enrollments written per second.
 
-    `grown_bytes` is what the store's file grew by during the backup, `peak_mib` the backup's own memory and
-    what it has mapped of the store.
+    `grown_bytes` is what the store's file grew by during the backup, `peak_mib` the most that the backup
+    allocated, its share of the store's mapped file not counted.
     """
 
     enrollments: int
@@ -68,16 +69,15 @@ def run(enrollments: int = 1_000_000) -> Result:
         try:
             account = _fill(store, enrollments)
             writing = _one_by_one(store, account)
-            alone = _pace(writing, until=time.monotonic() + _ALONE_S)
+            alone = _alone(writing)
             size = (directory.store / "data.mdb").stat().st_size
             began = time.monotonic()
             backup = _start("backup", str(place / "backup"), "--data-dir", str(directory.root))
-            beside = _pace(writing, process=backup)
+            beside, peak = _beside(writing, backup)
             backup_s = time.monotonic() - began
             grown = (directory.store / "data.mdb").stat().st_size - size
         finally:
             store.close()
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         return Result(
             enrollments=enrollments,
             store_bytes=size,
@@ -88,7 +88,7 @@ def run(enrollments: int = 1_000_000) -> Result:
             alone=alone,
             beside=beside,
             grown_bytes=grown,
-            peak_mib=peak,
+            peak_mib=peak / 2**20,
         )
 
 
@@ -117,17 +117,26 @@ def _one_by_one(store: Store, account_id: str) -> Iterator[None]:
         yield
 
 
-def _pace(
-    writing: Iterator[None], *, until: float = 0.0, process: subprocess.Popen[bytes] | None = None
-) -> float:
-    """Writes per second, until a time or the end of a process."""
+def _alone(writing: Iterator[None]) -> float:
+    """Writes per second."""
     began, count = time.monotonic(), 0
-    while process.poll() is None if process is not None else time.monotonic() < until:
+    while time.monotonic() < began + _ALONE_S:
         next(writing)
         count += 1
-    if process is not None and process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, process.args)
     return count / (time.monotonic() - began)
+
+
+def _beside(writing: Iterator[None], process: subprocess.Popen[bytes]) -> tuple[float, int]:
+    """Writes per second until the process has ended well, and the most memory that it had."""
+    began, count, peak = time.monotonic(), 0, 0
+    while process.poll() is None:
+        next(writing)
+        count += 1
+        with suppress(StopIteration, FileNotFoundError):  # it is ending
+            peak = max(peak, own_bytes(process.pid))
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return count / (time.monotonic() - began), peak
 
 
 def _start(*arguments: str) -> subprocess.Popen[bytes]:
