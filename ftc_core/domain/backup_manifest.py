@@ -98,7 +98,7 @@ def decode_manifest(data: bytes) -> BackupManifest:
                 f"the backup has format {found}; this version of ftc reads {BACKUP_FORMAT}",
             )
         manifest = msgspec.json.decode(data, type=BackupManifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise _damaged(str(error)) from error
     if manifest.created_at.tzinfo is None:
         raise _damaged("its time has no zone")

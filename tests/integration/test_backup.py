@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -263,3 +264,23 @@ def test_keys_that_rotate_meanwhile_fit_the_store_in_every_backup(own: Instance,
             over.set()
     assert rotating.result() > 12
     assert len(keys) > 6, "it was rotated in between"
+
+
+def test_a_key_that_rotates_after_the_snapshot_is_not_taken_with_it(own: Instance, tmp_path: Path) -> None:
+    settings, place = Settings(data_dir=own.directory.root), tmp_path / "unpacked"
+    own.directory.config_file.unlink()
+    os.mkfifo(own.directory.config_file)  # read after the snapshot was taken, and before the keys are
+    out, before = io.BytesIO(), own.directory.key_file("ledger").read_bytes()
+    with ThreadPoolExecutor() as pool:
+        backing_up = pool.submit(back_up, settings, out, now=utc_now(), version="this one")
+        with own.directory.config_file.open("wb") as config:
+            own.api.call(own.api.ledger.RotateLedgerKey, RotateLedgerKeyRequest())
+            config.write(b"# the first time\n")
+        with own.directory.config_file.open("wb") as config:
+            config.write(b"# again, with another snapshot\n")
+        backing_up.result(PATIENCE_S)
+    place.mkdir()
+    out.seek(0)
+    assert verify(out, place).to_mend == []
+    assert (place / "ftc.toml").read_bytes() == b"# again, with another snapshot\n"
+    assert (place / "pki" / "ledger.key").read_bytes() != before

@@ -232,10 +232,11 @@ def test_no_backup_goes_to_a_terminal(full: DataDirectory) -> None:
 # --- restore ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("umask", [0, 0o077])
 def test_a_restored_directory_is_whole_and_its_secrets_are_the_owners_alone(
-    backup: Path, full: DataDirectory, tmp_path: Path
+    umask: int, backup: Path, full: DataDirectory, tmp_path: Path
 ) -> None:
-    told = done("restore", backup, "--data-dir", tmp_path / "deep" / "data", umask=0)
+    told = done("restore", backup, "--data-dir", tmp_path / "deep" / "data", umask=umask)
 
     root = tmp_path / "deep" / "data"
     assert told.splitlines()[0] == f"restored: {root}"

@@ -174,6 +174,7 @@ ALTERED: dict[str, list[Entry]] = {
     "a member has another size": [*ENTRIES[:2], entry("ftc.toml", b"X"), *ENTRIES[3:]],
     "the manifest says another revision": with_manifest(revision=8),
     "the manifest is no JSON": [entry(MANIFEST_NAME, b"{"), *ENTRIES[1:]],
+    "the manifest is nested without end": [entry(MANIFEST_NAME, b'{"x":' + b"[" * 100_000), *ENTRIES[1:]],
     "the manifest lacks a field": [entry(MANIFEST_NAME, b'{"format": 1}'), *ENTRIES[1:]],
     "the manifest has a time without a zone": with_manifest(created_at="2026-01-31T00:00:00"),
     "the manifest has a negative size": with_manifest(members=[{"name": "FORMAT", "size": -1}]),
