@@ -20,7 +20,7 @@ from typing import BinaryIO
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import PRIVATE, sync_directory
 
-__all__ = ["remove_leftovers", "staged_directory", "staged_file"]
+__all__ = ["remove_leftovers", "scratch_directory", "staged_directory", "staged_file"]
 
 _BUFFER_BYTES = 256 * 1024
 _SUFFIX = ".ftc-partial"
@@ -56,19 +56,27 @@ def staged_directory(target: Path) -> Iterator[Path]:
     There must be no `target`, or an empty directory. Raises OSError ENOTEMPTY if something came there
     meanwhile, FtcError DISK_FULL.
     """
+    with scratch_directory(target) as place:
+        yield place
+        for directory, _, _ in os.walk(place):
+            sync_directory(Path(directory))
+        place.rename(target)
+    sync_directory(target.parent)
+
+
+@contextmanager
+def scratch_directory(target: Path) -> Iterator[Path]:
+    """A directory to fill, mode 0700, named after `target` and beside it, gone after the block.
+
+    Raises FtcError DISK_FULL.
+    """
     place, descriptor = _stage(target, _new_directory)
     try:
         with _full_disk_told(target):
             yield place
-            for directory, _, _ in os.walk(place):
-                sync_directory(Path(directory))
-            place.rename(target)
-    except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
-        raise
     finally:
+        shutil.rmtree(place, ignore_errors=True)
         os.close(descriptor)
-    sync_directory(target.parent)
 
 
 def remove_leftovers(target: Path) -> list[Path]:

@@ -7,7 +7,6 @@ within that transaction and proven against it, since they may be rotated in betw
 
 from __future__ import annotations
 
-import functools
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -40,8 +39,8 @@ from ftc_core.storage.snapshot import StoreSnapshot
 
 __all__ = ["Progress", "back_up", "left_out"]
 
-Progress = Callable[[int, int], None]
-"""Told, again and again, of how many bytes (the first) how many are done."""
+Progress = Callable[[str, int, int], None]
+"""Told, again and again, what is being done, how much of it is done, and how much there is."""
 
 _ACCOUNTS_READ = 1_000
 
@@ -59,11 +58,12 @@ def back_up(
         inputs = _bulk_inputs(directory, snapshot.view)
         members = [Member(name, len(content)) for name, content in files.items()]
         members += [Member(name, path.stat().st_size) for name, path in inputs.items()]
-        unfinished = _describe(snapshot, now, version)
+        described = _describe(snapshot, now, version)
         with snapshot.copy() as copy:
             members.append(Member(STORE_NAME, copy.size))
-            manifest = msgspec.structs.replace(unfinished, members=tuple(members))
-            tell = None if progress is None else functools.partial(progress, manifest.size)
+            manifest = msgspec.structs.replace(described, members=tuple(members))
+            total = manifest.size
+            tell = None if progress is None else lambda done: progress("packing", done, total)
             with ArchiveWriter(out, manifest, progress=tell) as archive:
                 for member in members[:-1]:
                     with _opened(member.name, files, inputs) as content:
@@ -175,8 +175,8 @@ def _describe(snapshot: StoreSnapshot, now: datetime, version: str) -> BackupMan
         ftc_version=version,
         created_at=now,
         data_directory_format=FORMAT_VERSION,
-        engine=snapshot.engine,
-        store_format=snapshot.store_format,
+        engine=snapshot.kind.engine,
+        store_format=snapshot.kind.format,
         revision=view.revision(),
         accounts=accounts,
         enrollments=enrollments,

@@ -15,7 +15,9 @@ import tomllib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
+
+import msgspec
 
 from ftc_core.application.backup import Progress
 from ftc_core.application.backup_archive import ArchiveReader
@@ -28,44 +30,59 @@ from ftc_core.files import PRIVATE, PUBLIC
 from ftc_core.limits import BACKUP_HEADROOM_BYTES, REVISIONS_A_SECOND
 from ftc_core.staging import staged_directory
 from ftc_core.storage.commands import Submission
-from ftc_core.storage.engines import open_store
+from ftc_core.storage.engines import READABLE_KINDS, open_store
 from ftc_core.storage.epoch_commands import BeginEpoch
+from ftc_core.storage.snapshot import StoreKind
 
-__all__ = ["foreign_store", "restore", "verify"]
+__all__ = ["Restored", "foreign_store", "restore", "verify"]
 
-_NO_DAMAGE = frozenset({FindingKind.CERTIFICATE_EXPIRED, FindingKind.INPUT_MISSING})
-"""Findings that were as true of the instance when it was backed up, or became true with time."""
+_MENDABLE = frozenset(
+    {
+        FindingKind.CERTIFICATE_EXPIRED,
+        FindingKind.CERTIFICATE_INVALID,
+        FindingKind.FILE_EXPOSED,
+        FindingKind.FILE_INVALID,
+        FindingKind.INPUT_MISSING,
+    }
+)
+"""Findings about single files, which the digests prove to be as they were when they were backed up: whoever
+needs his instance back mends them afterwards. What is wrong with the store, nobody can mend.
+"""
 
 
-def restore(
-    source: BinaryIO, target: Path, *, now: datetime, progress: Progress | None = None
-) -> BackupManifest:
+class Restored(NamedTuple):
+    """What is in a backup, and what is to be mended in it: files that were no better when it was made."""
+
+    manifest: BackupManifest
+    to_mend: list[Finding]
+
+
+def restore(source: BinaryIO, target: Path, *, now: datetime, progress: Progress | None = None) -> Restored:
     """Make the data directory `target` of the backup in `source`; gives what is in it.
 
     `now` is aware, UTC. Raises FtcError RESTORE_TARGET_NOT_EMPTY, BACKUP_DAMAGED, BACKUP_INCOMPATIBLE,
     DISK_FULL: then there is nothing in `target`.
     """
     place = _empty_place(target)
-    place.parent.mkdir(parents=True, exist_ok=True)
     reader = _opened(source)
+    place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with staged_directory(place) as building:
             _unpack(reader, building, progress)
-            _prove(building, reader.manifest)
+            restored = _proven(building, reader.manifest, progress)
             _begin_epoch(building, reader.manifest.revision, now)
     except OSError as error:
         if place.is_dir() and any(place.iterdir()):
             raise _not_empty(target) from error
         raise
-    return reader.manifest
+    return restored
 
 
-def verify(source: BinaryIO, place: Path, *, progress: Progress | None = None) -> BackupManifest:
+def verify(source: BinaryIO, place: Path, *, progress: Progress | None = None) -> Restored:
     """Prove the backup in `source` as `restore` does, in the empty directory `place`. Raises as it does."""
     reader = _opened(source)
     _unpack(reader, place, progress)
-    _prove(place, reader.manifest)
-    return reader.manifest
+    return _proven(place, reader.manifest, progress)
 
 
 def foreign_store(target: Path) -> str | None:
@@ -74,7 +91,8 @@ def foreign_store(target: Path) -> str | None:
         settings = tomllib.loads(DataDirectory(target).config_file.read_text())
     except (OSError, ValueError):
         return None
-    return settings.get("storage_url") or None
+    url = settings.get("storage_url")
+    return url if url and url != f"lmdb://{DataDirectory(target.absolute()).store}" else None
 
 
 def _opened(source: BinaryIO) -> ArchiveReader:
@@ -85,6 +103,12 @@ def _opened(source: BinaryIO) -> ArchiveReader:
             Reason.BACKUP_INCOMPATIBLE,
             f"the backup, by ftc {manifest.ftc_version}, has data directory format "
             f"{manifest.data_directory_format!r}; this version reads {FORMAT_VERSION!r}",
+        )
+    if StoreKind(manifest.engine, manifest.store_format) not in READABLE_KINDS:
+        raise FtcError(
+            Reason.BACKUP_INCOMPATIBLE,
+            f"the backup, by ftc {manifest.ftc_version}, has a store of {manifest.engine}, format "
+            f"{manifest.store_format!r}, which this version cannot read",
         )
     return reader
 
@@ -121,7 +145,7 @@ def _unpack(reader: ArchiveReader, place: Path, progress: Progress | None) -> No
         for size in _write(path, pieces, PUBLIC if is_public(member.name) else PRIVATE):
             done += size
             if progress is not None:
-                progress(total, done)
+                progress("unpacking", done, total)
 
 
 def _write(path: Path, pieces: Iterator[bytes], mode: int) -> Iterator[int]:
@@ -136,16 +160,20 @@ def _write(path: Path, pieces: Iterator[bytes], mode: int) -> Iterator[int]:
         os.fsync(descriptor)
 
 
-def _prove(place: Path, manifest: BackupManifest) -> None:
+def _proven(place: Path, manifest: BackupManifest, progress: Progress | None) -> Restored:
     """Raises FtcError BACKUP_DAMAGED unless an instance can be served from `place`, as it was backed up."""
     try:
-        report = check_instance(place)
+        report = check_instance(
+            place,
+            storage_url=f"lmdb://{DataDirectory(place).store}",
+            progress=progress and _checking(progress),
+        )
     except FtcError as error:
         if error.reason is not Reason.DATA_DIRECTORY_INCOMPATIBLE:
             raise
         message = f"the backup was made by ftc {manifest.ftc_version}, whose store this version cannot read"
         raise FtcError(Reason.BACKUP_INCOMPATIBLE, message) from error
-    faults = [finding for finding in report.findings if finding.kind not in _NO_DAMAGE]
+    faults = [finding for finding in report.findings if finding.kind not in _MENDABLE]
     if faults or len(report.findings) < report.findings_count:
         raise FtcError(Reason.BACKUP_DAMAGED, _findings_message(faults, report))
     if report.revision != manifest.revision:
@@ -153,6 +181,17 @@ def _prove(place: Path, manifest: BackupManifest) -> None:
             Reason.BACKUP_DAMAGED,
             f"the backup is damaged: its store is at revision {report.revision}, not {manifest.revision}",
         )
+    to_mend = [finding for finding in report.findings if finding.kind in _MENDABLE]
+    return Restored(manifest, [_as_named_by(place, finding) for finding in to_mend])
+
+
+def _checking(progress: Progress) -> Progress:
+    return lambda stage, done, total: progress(f"checking {stage}", done, total)
+
+
+def _as_named_by(place: Path, finding: Finding) -> Finding:
+    """With the path in the data directory, whose own is another in a moment."""
+    return msgspec.structs.replace(finding, where=finding.where.removeprefix(f"{place}/"))
 
 
 def _begin_epoch(place: Path, revision: int, now: datetime) -> None:

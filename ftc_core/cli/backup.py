@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,16 +16,23 @@ import click
 
 from ftc_core.application.backup import back_up, left_out
 from ftc_core.application.restore import foreign_store, restore, verify
-from ftc_core.cli.progress import byte_bar
+from ftc_core.cli.progress import stage_bar
 from ftc_core.cli.settings_options import settings_options
 from ftc_core.domain.backup_manifest import BackupManifest
+from ftc_core.domain.integrity import Finding
 from ftc_core.errors import FtcError, Reason
 from ftc_core.settings import Settings
-from ftc_core.staging import remove_leftovers, staged_file
+from ftc_core.staging import remove_leftovers, scratch_directory, staged_file
 
 __all__ = ["register"]
 
 _STANDARD = Path("-")
+_DIFFERS = (
+    "devices claimed since come back by themselves if they were enrolled before, else enroll them again",
+    "blocks, suspensions, deleted keys and releases since are undone: repeat them before you serve devices",
+    "watches begin anew: each is told so (OUT_OF_RANGE, REVISION_COMPACTED), whatever it has seen",
+    "checkpoints of the ledger published since contradict those that follow: see docs/ledger.md",
+)
 
 
 def register(root: click.Group) -> None:
@@ -52,7 +59,7 @@ def backup_command(settings: Settings, file: Path, *, force: bool) -> None:
       ftc backup - | age --recipient age1… > ftc.backup.age
     """
     began = time.monotonic()
-    with _target(file, replace=force) as (out, size), byte_bar("backing up") as progress:
+    with _target(file, replace=force) as (out, size), stage_bar() as progress:
         manifest = back_up(
             settings, out, now=datetime.now(UTC), version=version("first-to-claim"), progress=progress
         )
@@ -93,29 +100,25 @@ def restore_command(file: Path, data_dir: Path | None, *, verify_only: bool) -> 
     if verify_only == (data_dir is not None):
         raise click.UsageError("name the directory to make with --data-dir, or give --verify-only")
     if data_dir is None:
-        with _source(file) as source, byte_bar("verifying") as progress, _room() as place:
-            manifest = verify(source, place, progress=progress)
+        scratch = Path(tempfile.gettempdir()) / "ftc-verify"
+        _tell_leftovers(scratch)
+        with _source(file) as source, stage_bar() as progress, scratch_directory(scratch) as place:
+            manifest, to_mend = verify(source, place, progress=progress)
         click.echo(f"whole: {_contents(manifest)}")
+        _tell_to_mend(to_mend)
         return
     _tell_leftovers(data_dir.resolve())
-    with _source(file) as source, byte_bar("restoring") as progress:
-        manifest = restore(source, data_dir, now=datetime.now(UTC), progress=progress)
+    with _source(file) as source, stage_bar() as progress:
+        manifest, to_mend = restore(source, data_dir, now=datetime.now(UTC), progress=progress)
     click.echo(f"restored: {data_dir}")
     click.echo(f"  {_contents(manifest)}")
     click.echo(f"  as of {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC; what came later is not in it:")
     for line in _DIFFERS:
         click.echo(f"  - {line}")
+    _tell_to_mend(to_mend)
     if url := foreign_store(data_dir):
         _warn(f"storage_url in {data_dir / 'ftc.toml'} is {url}: the restored store is {data_dir / 'store'}")
     click.echo(f"next: ftc serve --data-dir {data_dir}")
-
-
-_DIFFERS = (
-    "devices claimed since come back by themselves if they were enrolled before, else enroll them again",
-    "blocks, suspensions, deleted keys and releases since are undone: repeat them before you serve devices",
-    "watches begin anew: each is told so (OUT_OF_RANGE, REVISION_COMPACTED), whatever it has seen",
-    "checkpoints of the ledger published since contradict those that follow: see docs/ledger.md",
-)
 
 
 @contextmanager
@@ -147,15 +150,14 @@ def _source(file: Path) -> Iterator[BinaryIO]:
         yield opened
 
 
-@contextmanager
-def _room() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ftc-verify-") as place:
-        yield Path(place)
-
-
 def _tell_leftovers(target: Path) -> None:
     for path in remove_leftovers(target):
         _warn(f"removed {path}: left by a command that was killed")
+
+
+def _tell_to_mend(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        _warn(f"as it was when it was backed up: {finding.text}")
 
 
 def _say(text: str, file: Path) -> None:

@@ -6,19 +6,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-__all__ = ["byte_bar"]
+__all__ = ["stage_bar"]
 
 
 @contextmanager
-def byte_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives what is to be told, again and again, of how many bytes how many are done. Gone at the end."""
+def stage_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Gives what is to be told, again and again, what is being done, how much of it is, and of how much.
+
+    The bar is gone at the end.
+    """
     console = Console(stderr=True)
     bar = Progress(
-        TextColumn(what),
+        TextColumn("{task.description}"),
         BarColumn(),
-        DownloadColumn(),
+        TaskProgressColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
@@ -26,4 +29,4 @@ def byte_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     )
     with bar:
         task = bar.add_task("", total=None)
-        yield lambda total, done: bar.update(task, total=total, completed=done)
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ftc_core.storage.port import View
 
-__all__ = ["StoreCopy", "StoreSnapshot"]
+__all__ = ["StoreCopy", "StoreKind", "StoreSnapshot"]
 
 
 class StoreCopy(Protocol):
@@ -23,14 +23,17 @@ class StoreCopy(Protocol):
         ...
 
 
-class StoreSnapshot(Protocol):
-    """The store as of one moment. While it is held, the store reuses no page that was freed since.
-
-    `engine` and `store_format` say which programs can open a copy.
-    """
+class StoreKind(NamedTuple):
+    """What decides which programs can open a store: engine with version, and the format of its tables."""
 
     engine: str
-    store_format: str
+    format: str
+
+
+class StoreSnapshot(Protocol):
+    """The store as of one moment. While it is held, the store reuses no page that was freed since."""
+
+    kind: StoreKind
     view: View
 
     def copy(self) -> AbstractContextManager[StoreCopy]:

@@ -279,6 +279,7 @@ def test_a_key_that_rotates_after_the_snapshot_is_not_taken_with_it(own: Instanc
         with own.directory.config_file.open("wb") as config:
             config.write(b"# again, with another snapshot\n")
         backing_up.result(PATIENCE_S)
+    own.directory.config_file.unlink()
     place.mkdir()
     out.seek(0)
     assert verify(out, place).to_mend == []

@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ftc_core.application.backup import back_up
+from ftc_core.application.backup_archive import ArchiveReader
 from ftc_core.application.check import check_instance
 from ftc_core.application.context import new_id, utc_now
 from ftc_core.credentials.data_directory import DataDirectory
@@ -26,11 +28,11 @@ from ftc_core.errors import CATALOGUE, FtcError, Reason
 from ftc_core.settings import Settings
 from ftc_core.storage.commands import CreateEnrollments, Submission
 from ftc_core.storage.engines import open_store
-from tests.backups import entry, forged, taken_apart
+from tests.backups import CONTENTS, entry, forged, manifest_of, taken_apart
 from tests.certificates import Manufacturer
 from tests.instance import FTC, eventually, make_data_directory
 
-ROWS = 40_000
+ROWS = 12_000
 PATIENCE_S = 60
 
 
@@ -271,12 +273,19 @@ def test_an_empty_directory_is_taken_and_anything_else_is_left_alone(backup: Pat
     assert check_instance(tmp_path / "empty").passed
 
 
-def test_a_verified_backup_leaves_nothing(backup: Path, tmp_path: Path) -> None:
-    room = tmp_path / "room"
-    room.mkdir()
-    told = done("restore", backup, "--verify-only", env={**os.environ, "TMPDIR": str(room)})
-    assert told.startswith("whole: revision ")
-    assert names(room) == []
+def test_a_verified_backup_leaves_nothing_even_of_one_that_was_killed(backup: Path, tmp_path: Path) -> None:
+    elsewhere = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = started("restore", backup, "--verify-only", env=elsewhere)
+    eventually(lambda: (place := partial(tmp_path)) and (place / "pki").is_dir(), "keys are unpacked")
+    process.kill()
+    ended(process)
+    left = partial(tmp_path)
+
+    status, out, err = ended(started("restore", backup, "--verify-only", env=elsewhere))
+
+    assert (status, err) == (0, f"warning: removed {left}: left by a command that was killed\n")
+    assert out.startswith("whole: revision ")
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("arguments", [[], ["--verify-only", "--data-dir", "x"]])
@@ -311,8 +320,24 @@ def test_a_damaged_backup_leaves_nothing(kind: str, backup: Path, tmp_path: Path
     file = tmp_path / "damaged"
     file.write_bytes(damaged(backup, kind))
     refused(Reason.BACKUP_DAMAGED, "restore", file, "--data-dir", tmp_path / "restored")
-    refused(Reason.BACKUP_DAMAGED, "restore", file, "--verify-only")
+    refused(
+        Reason.BACKUP_DAMAGED, "restore", file, "--verify-only", env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
     assert names(tmp_path) == ["damaged"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("format", 2), ("data_directory_format", "3"), ("engine", "lmdb 1.0"), ("store_format", "3")],
+)
+def test_a_backup_of_another_format_is_refused_before_anything_is_unpacked(
+    field: str, value: object, tmp_path: Path
+) -> None:
+    manifest = msgspec.to_builtins(manifest_of(CONTENTS)) | {field: value}
+    (tmp_path / "later").write_bytes(forged([entry(MANIFEST_NAME, msgspec.json.encode(manifest))]))
+    line = refused(Reason.BACKUP_INCOMPATIBLE, "restore", tmp_path / "later", "--data-dir", tmp_path / "data")
+    assert str(value) in line
+    assert names(tmp_path) == ["later"]
 
 
 # --- kill -9 ---------------------------------------------------------------------------------------
@@ -325,7 +350,7 @@ def size_of(path: Path | None) -> int:
         return -1
 
 
-@pytest.mark.parametrize("bytes_written", [0, 1_000_000, 5_000_000])
+@pytest.mark.parametrize("bytes_written", [0, 500_000, 1_500_000])
 def test_a_backup_that_is_killed_leaves_nothing_under_its_name(
     bytes_written: int, full: DataDirectory, tmp_path: Path
 ) -> None:
@@ -344,11 +369,11 @@ def test_a_backup_that_is_killed_leaves_nothing_under_its_name(
     assert names(tmp_path) == ["backup"]
 
 
-MOMENTS: dict[str, Callable[[Path], bool]] = {
-    "begun": lambda place: True,
-    "keys written": lambda place: (place / "pki").is_dir(),
-    "within the store": lambda place: size_of(place / "store" / "data.mdb") > 1_000_000,
-    "being proven": lambda place: (place / "store" / "lock.mdb").exists(),
+MOMENTS: dict[str, Callable[[Path, int], bool]] = {
+    "begun": lambda place, size: True,
+    "keys written": lambda place, size: (place / "pki").is_dir(),
+    "within the store": lambda place, size: size_of(place / "store" / "data.mdb") > size / 4,
+    "being proven": lambda place, size: size_of(place / "store" / "data.mdb") == size,
 }
 
 
@@ -357,8 +382,10 @@ def test_a_restore_that_is_killed_leaves_nothing_under_its_name(
     moment: str, backup: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "data"
+    with backup.open("rb") as file:
+        size = ArchiveReader(file).manifest.members[-1].size  # the store's
     process = started("restore", backup, "--data-dir", target)
-    eventually(lambda: (place := partial(tmp_path)) is not None and MOMENTS[moment](place), f"it is {moment}")
+    eventually(lambda: (place := partial(tmp_path)) and MOMENTS[moment](place, size), f"it is {moment}")
     process.kill()
     assert ended(process)[0] == -signal.SIGKILL
     left = partial(tmp_path)

@@ -12,17 +12,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import lmdb
 
 from ftc_core.limits import STORE_MAP_BYTES
-from ftc_core.storage.lmdb.environment import FORMAT_VERSION, LIB_VERSION, engine_of, open_environment
+from ftc_core.storage.lmdb.environment import ENGINE, FORMAT_VERSION, LIB_VERSION, open_environment
 from ftc_core.storage.lmdb.faults import translate
 from ftc_core.storage.lmdb.view import LmdbView
 from ftc_core.storage.port import View
+from ftc_core.storage.snapshot import StoreKind
 
-__all__ = ["LmdbCopy", "LmdbSnapshot", "open_lmdb_snapshot"]
+__all__ = ["LMDB_KIND", "LmdbCopy", "LmdbSnapshot", "open_lmdb_snapshot"]
+
+LMDB_KIND: Final = StoreKind(f"lmdb {ENGINE}", FORMAT_VERSION.decode())
 
 _META_PAGES = 2
 _PIPE_BYTES = 1024**2
@@ -44,8 +47,7 @@ class LmdbSnapshot:
     """The port's `StoreSnapshot`."""
 
     def __init__(self, environment: lmdb.Environment, txn: lmdb.Transaction[bytes], view: View) -> None:
-        self.engine = f"lmdb {engine_of(environment).decode()}"
-        self.store_format = FORMAT_VERSION.decode()
+        self.kind = LMDB_KIND
         self.view = view
         self._environment = environment
         self._txn = txn
