@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from ftc_core.config import environment_variable
 from ftc_core.domain.integrity import NOTES, FindingKind
 from ftc_core.settings import describe_setting, setting_names
@@ -15,6 +17,7 @@ BLOCKS = shell_blocks(GUIDE)
 
 
 @needs_jq
+@pytest.mark.timeout(300)  # some seventy commands, each a process
 def test_commands_of_the_guide_do_what_they_say(tmp_path: Path) -> None:
     output = run_story(BLOCKS, tmp_path)
 
