@@ -11,12 +11,15 @@ from ftc_core.errors import FtcError, Reason
 from ftc_core.storage.lmdb import open_lmdb
 from ftc_core.storage.lmdb.check import check_lmdb
 from ftc_core.storage.lmdb.meter import LmdbMeter
-from ftc_core.storage.lmdb.snapshot import open_lmdb_snapshot
+from ftc_core.storage.lmdb.snapshot import LMDB_KIND, open_lmdb_snapshot
 from ftc_core.storage.port import Store, View
-from ftc_core.storage.snapshot import StoreSnapshot
+from ftc_core.storage.snapshot import StoreKind, StoreSnapshot
 from ftc_core.storage.statistics import StoreMeter
 
-__all__ = ["check_store", "open_meter", "open_snapshot", "open_store"]
+__all__ = ["READABLE_KINDS", "check_store", "open_meter", "open_snapshot", "open_store"]
+
+READABLE_KINDS: frozenset[StoreKind] = frozenset({LMDB_KIND})
+"""Of the stores that this version opens."""
 
 _LMDB = "lmdb://"
 

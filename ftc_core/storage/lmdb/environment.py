@@ -13,13 +13,16 @@ from ftc_core.limits import STORE_MAX_READERS
 from ftc_core.storage.lmdb.faults import translate
 from ftc_core.storage.lmdb.tables import Tables
 
-__all__ = ["FORMAT_VERSION", "LIB_VERSION", "engine_of", "open_environment"]
+__all__ = ["ENGINE", "FORMAT_VERSION", "LIB_VERSION", "open_environment"]
 
 FORMAT_VERSION: Final = b"2"
 """Of the tables and their keys; another one is refused."""
 
 LIB_VERSION: Final = 0
 """py-lmdb's number for its LMDB 0.9; the files of its LMDB 1.0 are another format."""
+
+ENGINE: Final = ".".join(map(str, lmdb.version(lib_version=LIB_VERSION)[:2]))
+"""Major and minor version of LMDB: what decides the format of the file."""
 
 _SPARE_READS: Final = 16
 """Ended read transactions kept for renewal: cheaper than a new one, and each keeps one reader slot."""
@@ -95,7 +98,7 @@ def _open_tables(environment: lmdb.Environment, path: Path, *, create: bool, rea
                 tables = Tables.open(environment, txn, create=create)
                 if create:
                     txn.put(b"format", FORMAT_VERSION, db=tables.meta, overwrite=False)
-                    txn.put(b"engine", engine_of(environment), db=tables.meta, overwrite=False)
+                    txn.put(b"engine", ENGINE.encode(), db=tables.meta, overwrite=False)
                 _check_format(environment, txn, tables, path)
     except lmdb.NotFoundError as error:
         raise FtcError(Reason.DATA_DIRECTORY_INCOMPATIBLE, f"{path} lacks a table: {error}") from error
@@ -105,7 +108,7 @@ def _open_tables(environment: lmdb.Environment, path: Path, *, create: bool, rea
 def _check_format(
     environment: lmdb.Environment, txn: lmdb.Transaction[bytes], tables: Tables, path: Path
 ) -> None:
-    for key, expected in ((b"format", FORMAT_VERSION), (b"engine", engine_of(environment))):
+    for key, expected in ((b"format", FORMAT_VERSION), (b"engine", ENGINE.encode())):
         found = txn.get(key, b"", db=tables.meta)
         if found != expected:
             raise FtcError(
@@ -113,11 +116,6 @@ def _check_format(
                 f"{path} has {key.decode()} {found.decode(errors='replace')!r};"
                 f" this version reads {expected.decode()!r}",
             )
-
-
-def engine_of(environment: lmdb.Environment) -> bytes:
-    """Major and minor version of LMDB: what decides the format of the file."""
-    return ".".join(map(str, environment.lib_version()[:2])).encode()
 
 
 def _sync_directory(path: Path) -> None:
