@@ -11,6 +11,7 @@ from time import monotonic
 import click
 import uvloop
 
+from ftc_core.cli.terminal import say
 from ftc_core.device.bundle import Bundle, LwM2MCredentials
 from ftc_core.device.client import BootstrapFailed
 from ftc_core.device.model import IZUMA, VERSION_1_2, ClientModel
@@ -114,8 +115,8 @@ def run(
     bundle = Bundle.load(directory)
     if factory_reset:
         bundle.factory_reset()
-        click.echo("factory reset: account and LwM2M credentials forgotten")
-    tracer = Tracer(click.echo, monotonic) if trace else None
+        say("factory reset: account and LwM2M credentials forgotten")
+    tracer = Tracer(say, monotonic) if trace else None
     powered = PoweredDevice(bundle, block_size=int(block_size), model=model, tracer=tracer)
     uvloop.run(_power_on(powered, retry=retry, stay=stay, lifetime=lifetime))
 
@@ -151,13 +152,13 @@ async def _power_on(powered: PoweredDevice, *, retry: bool, stay: bool, lifetime
             failures += 1
             backoff = backoff_s(failures, random.uniform(-1, 1))  # noqa: S311 - jitter
             wait = max(backoff, error.retry_after_s or 0)
-            click.echo(f"refused: {error.message}; trying again in {wait:.0f} s")
+            say(f"refused: {error.message}; trying again in {wait:.0f} s")
             await asyncio.sleep(wait)
 
 
 async def _onboard(powered: PoweredDevice, *, stay: bool, lifetime: int) -> None:
     bundle = powered.bundle
-    click.echo(f"device {bundle.endpoint_name}, enrollment ID {bundle.enrollment_id}")
+    say(f"device {bundle.endpoint_name}, enrollment ID {bundle.enrollment_id}")
     device = await _register(powered, lifetime)
     if not stay:
         device.close()
@@ -178,23 +179,23 @@ async def _register(powered: PoweredDevice, lifetime: int) -> RegisteredDevice:
         device = await powered.register(await _bootstrap(powered), lifetime=lifetime)
     if isinstance(device, OperationFailed):
         raise FtcError(Reason.DEVICE_REFUSED, f"Register: {device.code} {device.text}".replace(":  ", ": "))
-    click.echo(f"registered at {device.location}, lifetime {lifetime} s")
+    say(f"registered at {device.location}, lifetime {lifetime} s")
     return device
 
 
 def _drop_credentials(powered: PoweredDevice, refusal: OperationFailed) -> None:
     """What a client does whose credentials the server no longer takes: the device has another owner now."""
     operation = refusal.operation.value.lower()
-    click.echo(f"{operation} refused: {refusal.code} {refusal.text}; bootstrapping again")
+    say(f"{operation} refused: {refusal.code} {refusal.text}; bootstrapping again")
     powered.bundle.forget_lwm2m()
 
 
 async def _bootstrap(powered: PoweredDevice) -> LwM2MCredentials:
-    click.echo(f"bootstrapping at {powered.bundle.bootstrap_server_uri}")
+    say(f"bootstrapping at {powered.bundle.bootstrap_server_uri}")
     outcome = await powered.bootstrap()
     for step in outcome.steps:
         took = f"{(step.ended_at - step.started_at) * 1e3:7.1f} ms" if step.ended_at is not None else " " * 10
-        click.echo(f"  {took}  {step.name} {step.code}".rstrip())
+        say(f"  {took}  {step.name} {step.code}".rstrip())
     if isinstance(outcome, BootstrapFailed):
         raise FtcError(
             _reason_of(outcome.text),
@@ -204,7 +205,7 @@ async def _bootstrap(powered: PoweredDevice) -> LwM2MCredentials:
         )
     credentials = powered.bundle.lwm2m
     assert credentials is not None  # noqa: S101 - the bootstrap has just stored them
-    click.echo(f"claimed by account {credentials.account_id} as device {credentials.device_id}")
+    say(f"claimed by account {credentials.account_id} as device {credentials.device_id}")
     return credentials
 
 
@@ -236,9 +237,9 @@ async def _stay(device: RegisteredDevice, lifetime: int) -> OperationFailed | No
                 if outcome.reaction is Reaction.BOOTSTRAP_AGAIN:
                     return outcome
                 raise FtcError(Reason.DEVICE_REFUSED, f"Update: {outcome.code} {outcome.text}") from None
-            click.echo("updated")
+            say("updated")
     await device.leave()
-    click.echo("de-registered")
+    say("de-registered")
     return None
 
 

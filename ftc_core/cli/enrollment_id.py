@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from cryptography.hazmat.primitives import hashes
 
+from ftc_core.cli.terminal import say
 from ftc_core.credentials.certificate_file import load_certificate
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.factory.labels import enrollment_qr
@@ -45,4 +46,4 @@ def enrollment_id(certificates: tuple[Path, ...], qr_file: Path | None) -> None:
         if qr_file is not None:
             with qr_file.open("wb") as out:
                 enrollment_qr(text).save(out, kind="svg", scale=4)
-        click.echo(f"{text}  {path}" if len(certificates) > 1 else text)
+        say(f"{text}  {path}" if len(certificates) > 1 else text)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from rich.console import Console
 from rich.progress import track
 
+from ftc_core.cli.terminal import say
 from ftc_core.credentials.certificate_file import load_certificate
 from ftc_core.errors import FtcError, Reason
 from ftc_core.factory.ca import CERTIFICATE_FILE_NAME, create_factory_ca, find_factory_ca, load_factory_ca
@@ -56,8 +57,8 @@ def init_ca(out: Path, name: str) -> None:
       ftc factory init-ca --name "ACME Devices CA 1"
     """
     create_factory_ca(out, name=name, now=datetime.now(UTC))
-    click.echo(f"factory CA made in {out}: {CERTIFICATE_FILE_NAME} is for customers, ca.key stays here")
-    click.echo("next: ftc factory provision --count 10 --out factory")
+    say(f"factory CA made in {out}: {CERTIFICATE_FILE_NAME} is for customers, ca.key stays here")
+    say("next: ftc factory provision --count 10 --out factory")
 
 
 @factory.command("provision")
@@ -133,14 +134,14 @@ def provision_command(
         disable=not console.is_terminal,
     ):
         pass
-    click.echo(f"{count} device(s) made in {out}")
-    click.echo(f"  the CA to upload       {out / CERTIFICATE_FILE_NAME}")
-    click.echo(f"  the IDs to enroll      {out / 'enrollments.csv'}")
+    say(f"{count} device(s) made in {out}")
+    say(f"  the CA to upload       {out / CERTIFICATE_FILE_NAME}")
+    say(f"  the IDs to enroll      {out / 'enrollments.csv'}")
     if claim_secrets:
-        click.echo(f"  their claim secrets    {out / CLAIM_SECRETS_FILE_NAME}")
+        say(f"  their claim secrets    {out / CLAIM_SECRETS_FILE_NAME}")
     if labels:
-        click.echo(f"  the labels to print    {out / 'labels.html'}")
-    click.echo(f"  one bundle per device  {out / 'devices'}")
+        say(f"  the labels to print    {out / 'labels.html'}")
+    say(f"  one bundle per device  {out / 'devices'}")
 
 
 def _server_ca(path: Path | None) -> bytes:

@@ -5,11 +5,15 @@ Exit codes: 0 done, 1 refused (the reason on standard error), 2 wrong usage, 130
 
 from __future__ import annotations
 
+import errno
+import sys
+import traceback
 from importlib.metadata import entry_points
 from typing import IO, Any
 
 import click
 
+from ftc_core.cli.terminal import abandon_output, open_streams, say, visible
 from ftc_core.errors import FtcError
 
 __all__ = ["EXTENSION_GROUP", "ExtensibleGroup", "Refusal", "RootGroup"]
@@ -18,6 +22,7 @@ EXTENSION_GROUP = "ftc.commands"
 """Entry points of this group are callables `register(root: click.Group) -> None`."""
 
 _INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Refusal(click.ClickException):
@@ -31,7 +36,7 @@ class Refusal(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """One line on standard error."""
-        click.echo(f"error: {self.message} / what to do: {self._action}", file=file, err=True)
+        say(f"error: {self.message} / what to do: {self._action}", file=file, err=True)
 
 
 class RootGroup(click.Group):
@@ -45,6 +50,20 @@ class RootGroup(click.Group):
         super().__init__(*args, **kwargs)
         self._extended = False
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line; ends the process with its exit code, unless not `standalone_mode`."""
+        open_streams()
+        return super().main(*args, **extra)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As click does; help and version are printed here."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise _refusal_of_system(error) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the chosen command; what it refuses is shown as one line."""
         try:
@@ -56,10 +75,17 @@ class RootGroup(click.Group):
         except BrokenPipeError:
             raise  # click ends quietly
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            raise Refusal(
-                f"{where}{error.strerror or error}", "Check the path and its permissions."
-            ) from error
+            raise _refusal_of_system(error) from error
+        except UnicodeEncodeError as error:
+            raise click.UsageError(f"this is not text in UTF-8: {visible(error.object)}", ctx) from error
+        except click.UsageError as error:
+            raise click.UsageError(visible(error.format_message()), error.ctx) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if sys.flags.dev_mode:
+                raise
+            raise Refusal(_bug_text(error), "Report it; with PYTHONDEVMODE=1 it tells more.") from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, from an extension if it is not our own."""
@@ -81,7 +107,7 @@ class RootGroup(click.Group):
             try:
                 entry_point.load()(self)
             except Exception as error:
-                click.echo(f"warning: the commands of {entry_point.name!r} are missing: {error}", err=True)
+                say(f"warning: the commands of {entry_point.name!r} are missing: {error}", err=True)
 
 
 class ExtensibleGroup(click.Group):
@@ -101,3 +127,16 @@ class ExtensibleGroup(click.Group):
         """Every command, those of extensions included."""
         self._root.load_extensions()
         return super().list_commands(ctx)
+
+
+def _refusal_of_system(error: OSError) -> Refusal:
+    text = f"{error.strerror or error}"
+    if error.filename is None and error.errno in _FULL:  # it was standard output that would not take it
+        abandon_output()
+    action = "Free some space." if error.errno in _FULL else "Check the path and its permissions."
+    return Refusal(f"{error.filename}: {text}" if error.filename else text, action)
+
+
+def _bug_text(error: Exception) -> str:
+    (where,) = traceback.extract_tb(error.__traceback__)[-1:]
+    return f"a bug in ftc: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"

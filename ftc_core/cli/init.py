@@ -10,6 +10,7 @@ import click
 
 from ftc_core.application.initialise import initialise
 from ftc_core.cli.settings_options import settings_options
+from ftc_core.cli.terminal import say
 from ftc_core.settings import Settings
 
 __all__ = ["register"]
@@ -32,9 +33,9 @@ def init(settings: Settings) -> None:
       ftc init --data-dir ./ftc-data --public-host bootstrap.example.com
     """
     directory = asyncio.run(initialise(settings, host_name=socket.gethostname(), now=datetime.now(UTC)))
-    click.echo(f"data directory made: {directory.root}")
-    click.echo(f"  settings              {directory.config_file}")
-    click.echo(f"  operator's API key    {directory.operator_key} (keep it secret)")
-    click.echo(f"  CA of our servers     {directory.server_ca_file} (devices and API clients trust it)")
+    say(f"data directory made: {directory.root}")
+    say(f"  settings              {directory.config_file}")
+    say(f"  operator's API key    {directory.operator_key} (keep it secret)")
+    say(f"  CA of our servers     {directory.server_ca_file} (devices and API clients trust it)")
     flag = "" if directory.root == Settings().data_dir else f" --data-dir {directory.root}"
-    click.echo(f"next: ftc serve{flag}")
+    say(f"next: ftc serve{flag}")

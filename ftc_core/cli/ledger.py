@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ftc_core.cli.terminal import print_json, say
 from ftc_core.credentials.ledger_keys import read_public_key
 from ftc_core.domain.checkpoint import Checkpoint
 from ftc_core.domain.export_verifier import ExportSummary, ExportVerifier
@@ -68,17 +68,17 @@ def verify(file: BinaryIO, public_key_file: Path | None, older: BinaryIO | None,
             if as_json:
                 findings.append(_as_object(finding))
             else:
-                click.echo(finding.text)
+                say(finding.text)
 
     _read(file, verifier, tell)
     tell(verifier.finish())
     summary = verifier.summary
     if as_json:
-        click.echo(json.dumps(_summary_object(summary, findings), indent=2))
+        print_json(_summary_object(summary, findings))
     else:
         _print(summary)
         if pinned is None:
-            click.echo(
+            say(
                 "note: without --public-key the file vouches for itself; compare the key's ID above with "
                 "what the operator has published",
                 err=True,
@@ -135,19 +135,19 @@ def _size(file: BinaryIO) -> int | None:
 
 def _print(summary: ExportSummary) -> None:
     whose = "the whole ledger" if summary.account_id is None else f"account {summary.account_id}"
-    click.echo(f"export of      {whose}")
+    say(f"export of      {whose}")
     for number, key_id in enumerate(summary.key_ids, start=1):
-        click.echo(f"key {number:<10} {key_id.hex()}")
+        say(f"key {number:<10} {key_id.hex()}")
     checkpoint = summary.checkpoint
     if checkpoint is not None:
-        click.echo(
+        say(
             f"checkpoint {checkpoint.number:<3} of {checkpoint.made_at.isoformat(timespec='seconds')}, "
             f"revision {checkpoint.revision}: {checkpoint.head_count} devices, "
             f"{checkpoint.entry_count} changes of ownership in all"
         )
-    click.echo(f"in this file   {summary.histories} devices, {summary.entries} changes of ownership")
+    say(f"in this file   {summary.histories} devices, {summary.entries} changes of ownership")
     if not summary.findings:
-        click.echo("verified: every entry is the one that was signed")
+        say("verified: every entry is the one that was signed")
 
 
 def _as_object(finding: Finding) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from ftc_core.cli.terminal import say
 from ftc_core.domain.account import AccountStatus
 from ftc_grpc._gen.ftc.v1.account_pb2 import Account
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import (
@@ -146,7 +147,7 @@ def delete(connection: Connection, name: str, etag: str) -> None:
     full = _full_name(name)
     api = connection.api
     api.call(api.accounts.DeleteAccount, DeleteAccountRequest(name=full, etag=etag))
-    click.echo("{}" if connection.json else f"{full} is deleted, and its API keys with it")
+    say("{}" if connection.json else f"{full} is deleted, and its API keys with it")
 
 
 def _full_name(name: str) -> str:

@@ -6,6 +6,7 @@ import re
 
 import click
 
+from ftc_core.cli.terminal import say
 from ftc_core.limits import PAGE_SIZE_DEFAULT
 from ftc_grpc._gen.ftc.v1.block_pb2 import (
     BlockDeviceRequest,
@@ -136,4 +137,4 @@ def _name_certificate(
 
 
 def _say(connection: Connection, text: str) -> None:
-    click.echo("{}" if connection.json else text)
+    say("{}" if connection.json else text)

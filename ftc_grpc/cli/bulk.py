@@ -14,6 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ftc_core.cli.terminal import say, write
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc._gen.ftc.v1.bulk_pb2 import (
     BulkCreateDeviceEnrollmentsRequest,
@@ -100,7 +101,7 @@ def report(connection: Connection, operation: str, rows: str, out: Path | None) 
     pieces = connection.api.stream(connection.api.device_enrollments.ReadBulkReport, request)
     if out is None:
         for piece in pieces:
-            click.echo(piece.data, nl=False)
+            write(piece.data)
         return
     with out.open("wb") as file:
         for piece in pieces:
@@ -124,13 +125,13 @@ def _follow(connection: Connection, operation: Operation, *, watch: bool) -> Non
     if connection.json:
         print_resource(operation, as_json=True)
     elif watch:
-        click.echo(f"{operation.name}: {metadata.processed_count} rows, {metadata.errors_count} failed")
+        say(f"{operation.name}: {metadata.processed_count} rows, {metadata.errors_count} failed")
     else:
-        click.echo(f"{operation.name}: {metadata.total_count} rows to do")
+        say(f"{operation.name}: {metadata.total_count} rows to do")
     if watch and operation.HasField("error"):
         raise FtcError(Reason.OPERATION_CANCELLED, operation.error.message)
     if watch and metadata.errors_count:
-        click.echo(f"see: ftc enrollment report {operation.name}", err=True)
+        say(f"see: ftc enrollment report {operation.name}", err=True)
         sys.exit(1)
 
 

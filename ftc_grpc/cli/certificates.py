@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from ftc_core.cli.terminal import say
 from ftc_core.domain.certificate import CertificateService, CertificateStatus
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import read_file
@@ -196,4 +197,4 @@ def delete(connection: Connection, name: str, etag: str) -> None:
     api = connection.api
     request = DeleteTrustedCertificateRequest(name=full, etag=etag)
     api.call(api.trusted_certificates.DeleteTrustedCertificate, request)
-    click.echo("{}" if connection.json else f"{full} is deleted; nothing under it is trusted through it")
+    say("{}" if connection.json else f"{full} is deleted; nothing under it is trusted through it")

@@ -9,6 +9,7 @@ from time import monotonic
 import click
 import uvloop
 
+from ftc_core.cli.terminal import say
 from ftc_grpc.client import ApiClient
 from ftc_grpc.demo.instance import running_instance
 from ftc_grpc.demo.story import Story, Turn
@@ -31,14 +32,14 @@ def demo() -> None:
     """
     began = monotonic()
     uvloop.run(_demo())
-    click.echo(f"done in {monotonic() - began:.1f} s: every state was seen through the API")
+    say(f"done in {monotonic() - began:.1f} s: every state was seen through the API")
 
 
 async def _demo() -> None:
     with tempfile.TemporaryDirectory(prefix="ftc-demo-") as temporary:
         workshop = Path(temporary)
         async with running_instance(workshop) as instance:
-            click.echo(f"bootstrap {instance.bootstrap}, LwM2M {instance.lwm2m}, gRPC {instance.grpc}")
+            say(f"bootstrap {instance.bootstrap}, LwM2M {instance.lwm2m}, gRPC {instance.grpc}")
             key = instance.directory.operator_key.read_text().strip()
             ca_pem = instance.directory.server_ca_file.read_bytes()
             with ApiClient(instance.grpc, api_key=key, ca_pem=ca_pem) as api:
@@ -47,4 +48,4 @@ async def _demo() -> None:
 
 def _tell(turn: Turn) -> None:
     took = "" if turn.took_ms is None else f"{turn.took_ms:8.1f} ms"
-    click.echo(f"{turn.at_s:7.2f} s {took:>11}  {turn.text}")
+    say(f"{turn.at_s:7.2f} s {took:>11}  {turn.text}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import click
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 
+from ftc_core.cli.terminal import print_table, say
 from ftc_grpc._gen.ftc.v1.device_pb2 import Device, LastBootstrap, RegisteredObject
-from ftc_grpc.cli.output import print_resource, print_table
+from ftc_grpc.cli.output import print_resource
 
 __all__ = ["print_device"]
 
@@ -23,9 +23,12 @@ def print_device(device: Device, *, as_json: bool) -> None:
         flat.ClearField(shown_below)
     print_resource(flat, as_json=False)
     if device.objects:
-        click.echo(f"\nobjects: {', '.join(map(_object_text, device.objects))}")
+        say()
+        say(f"objects: {', '.join(map(_object_text, device.objects))}")
     if device.HasField("last_bootstrap"):
-        click.echo(f"\nlast bootstrap {_outcome_text(device.last_bootstrap)}")
+        say()
+        for line in _outcome_lines(device.last_bootstrap):
+            say(line)
         print_table(_steps(device.last_bootstrap))
 
 
@@ -36,11 +39,11 @@ def _object_text(found: RegisteredObject) -> str:
     return f"{found.object_id}{instances}{version}"
 
 
-def _outcome_text(last: LastBootstrap) -> str:
+def _outcome_lines(last: LastBootstrap) -> list[str]:
     ended = f"at {last.ended_at.ToJsonString()} from {last.address}"
     if last.outcome == LastBootstrap.COMPLETED:
-        return f"completed {ended}"
-    return f"failed {ended}\n  {last.reason}: {last.error}"
+        return [f"last bootstrap completed {ended}"]
+    return [f"last bootstrap failed {ended}", f"  {last.reason}: {last.error}"]
 
 
 def _steps(last: LastBootstrap) -> Table:

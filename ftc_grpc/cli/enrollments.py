@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ftc_core.cli.terminal import say
 from ftc_grpc._gen.ftc.v1.device_enrollment_pb2 import DeviceEnrollment
 from ftc_grpc._gen.ftc.v1.device_enrollment_service_pb2 import (
     BatchCreateDeviceEnrollmentsRequest,
@@ -155,7 +156,7 @@ def delete(connection: Connection, name: str, etag: str) -> None:
     api.call(
         api.device_enrollments.DeleteDeviceEnrollment, DeleteDeviceEnrollmentRequest(name=full, etag=etag)
     )
-    click.echo("{}" if connection.json else f"{full} is deleted; its device, if any, is released")
+    say("{}" if connection.json else f"{full} is deleted; its device, if any, is released")
 
 
 @enrollment.command("watch")

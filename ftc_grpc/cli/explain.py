@@ -8,10 +8,11 @@ import click
 from cryptography.hazmat.primitives.serialization import Encoding
 from rich.table import Table
 
+from ftc_core.cli.terminal import print_table, say
 from ftc_core.credentials.certificate_file import load_chain
 from ftc_grpc._gen.ftc.v1.explain_pb2 import ClaimCheck, ExplainClaimRequest, ExplainClaimResponse
 from ftc_grpc.cli.connection import Connection, device_command
-from ftc_grpc.cli.output import print_resource, print_table
+from ftc_grpc.cli.output import print_resource
 
 __all__ = ["explain"]
 
@@ -66,15 +67,15 @@ def explain(connection: Connection, device: str, endpoint_name: str, aid: str) -
 
 
 def _print_trace(answer: ExplainClaimResponse) -> None:
-    click.echo(f"device {answer.enrollment_identity}, endpoint name {answer.endpoint_name!r}")
+    say(f"device {answer.enrollment_identity}, endpoint name {answer.endpoint_name!r}")
     table = Table(box=None, pad_edge=False, show_header=False)
     for check in answer.checks:
         table.add_row(_MARKS[check.result], check.reason, check.detail)
     print_table(table)
     if answer.granted:
         known = f"again as {answer.device}" if answer.device else "for the first time"
-        click.echo(f"would be claimed {known} by accounts/{answer.account_id}")
+        say(f"would be claimed {known} by accounts/{answer.account_id}")
     else:
         told = f"DTLS alert {answer.dtls_alert}" if answer.dtls_alert else answer.coap_code
-        click.echo(f"would be refused: {told} {answer.message}")
-        click.echo(answer.advice)
+        say(f"would be refused: {told} {answer.message}")
+        say(answer.advice)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ftc_core.cli.terminal import print_json, say
 from ftc_core.domain.account import Role
 from ftc_grpc._gen.ftc.v1.account_pb2 import ApiKey
 from ftc_grpc._gen.ftc.v1.account_service_pb2 import (
@@ -56,11 +55,12 @@ def create(connection: Connection, role: str, display_name: str, expires_at: Tim
         api.accounts.CreateApiKey, CreateApiKeyRequest(parent=connection.parent, api_key=wanted)
     )
     if connection.json:
-        click.echo(json.dumps(to_json_object(answer), indent=2))
+        print_json(to_json_object(answer))
         return
     print_resource(answer.api_key, as_json=False)
-    click.echo(f"\n{answer.secret}")
-    click.echo("The line above is the key. It is not stored and cannot be shown again.", err=True)
+    say()
+    say(answer.secret)
+    say("The line above is the key. It is not stored and cannot be shown again.", err=True)
 
 
 @key.command("list")
@@ -92,4 +92,4 @@ def delete(connection: Connection, name: str, etag: str) -> None:
     full = connection.resource_name(name, API_KEY)
     api = connection.api
     api.call(api.accounts.DeleteApiKey, DeleteApiKeyRequest(name=full, etag=etag))
-    click.echo("{}" if connection.json else f"{full} is revoked")
+    say("{}" if connection.json else f"{full} is revoked")

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ftc_core.cli.terminal import say, write
 from ftc_core.domain.ledger_export import CheckpointRecord, decode_record
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
@@ -90,7 +91,7 @@ def export(connection: Connection, file: Path) -> None:
     api = connection.api
     answers = api.stream(api.ledger.ExportLedger, ExportLedgerRequest(parent=connection.parent))
     entries = _write_whole(file, (answer.data for answer in answers))
-    click.echo(f"{file}: {entries} changes of ownership; next: ftc ledger verify {file} --public-key PEM")
+    say(f"{file}: {entries} changes of ownership; next: ftc ledger verify {file} --public-key PEM")
 
 
 @click.command("checkpoint")
@@ -158,7 +159,7 @@ def public_key(connection: Connection, number: int) -> None:
                 if connection.json:
                     print_resource(key, as_json=True)
                 else:
-                    click.echo(key.public_key, nl=False)
+                    write(key.public_key.encode())
                 return
     raise FtcError(Reason.RESOURCE_NOT_FOUND, f"the ledger has no key {number} yet")
 
@@ -172,7 +173,7 @@ def _verify(connection: Connection, device: str) -> None:
     else:
         for finding in answer.findings:
             entry = f"entry {finding.sequence}: " if finding.sequence else ""
-            click.echo(f"{finding.enrollment_identity or 'ledger'}: {entry}{finding.detail}")
+            say(f"{finding.enrollment_identity or 'ledger'}: {entry}{finding.detail}")
     if not answer.verified:
         raise FtcError(
             Reason.LEDGER_NOT_VERIFIED, f"the history of {answer.enrollment_identity} is not verified"
@@ -183,7 +184,7 @@ def _verify(connection: Connection, device: str) -> None:
             if answer.covered_sequence
             else "no checkpoint covers it yet"
         )
-        click.echo(f"ownership history verified: {answer.entry_count} entries shown to you; {covered}")
+        say(f"ownership history verified: {answer.entry_count} entries shown to you; {covered}")
 
 
 def _name_device(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import click
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from rich.console import Console
 from rich.table import Table
 
-__all__ = ["print_list", "print_resource", "print_table", "to_json_object"]
+from ftc_core.cli.terminal import print_json, print_table, say
 
-_PIPE_WIDTH = 400
-"""Columns where output is no terminal: nothing is cut."""
+__all__ = ["print_list", "print_resource", "to_json_object"]
+
+_PEM = "-----BEGIN "
 
 
 def to_json_object(message: Message) -> dict[str, Any]:
@@ -26,12 +24,12 @@ def to_json_object(message: Message) -> dict[str, Any]:
 def print_resource(message: Message, *, as_json: bool) -> None:
     """One resource: a line for each field that is set and fits on one, or one JSON object."""
     if as_json:
-        click.echo(json.dumps(to_json_object(message), indent=2))
+        print_json(to_json_object(message))
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in to_json_object(message).items():
         text = _text(value)
-        if text and "\n" not in text:  # PEM is for programs
+        if text and not text.startswith(_PEM):  # which is for programs
             table.add_row(name, text)
     print_table(table)
 
@@ -40,7 +38,7 @@ def print_list(messages: Sequence[Message], columns: Iterable[str], *, more: boo
     """Several resources: a table of `columns`, or a JSON array. `more` says that there are others."""
     rows = [to_json_object(message) for message in messages]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
     else:
         table = Table(box=None, pad_edge=False, header_style="bold")
         names = list(columns)
@@ -50,23 +48,10 @@ def print_list(messages: Sequence[Message], columns: Iterable[str], *, more: boo
             table.add_row(*(_text(row.get(name, "")) for name in names))
         print_table(table)
     if more:
-        click.echo("there are more: raise --limit", err=True)
-
-
-def print_table(table: Table) -> None:
-    """As wide as the terminal is; where there is none, nothing is cut."""
-    _console().print(table)
+        say("there are more: raise --limit", err=True)
 
 
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value == [] else str(value)
-
-
-def _console() -> Console:
-    # Plain text: rich would show the octet in "…:AB:…" as an emoji.
-    console = Console(emoji=False, highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    return console

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ftc_core.cli.terminal import print_json, say
 from ftc_grpc._gen.ftc.v1.device_transfer_pb2 import DeviceTransfer
 from ftc_grpc._gen.ftc.v1.device_transfer_service_pb2 import (
     AcceptDeviceTransferRequest,
@@ -95,14 +95,15 @@ def create(
     api = connection.api
     answer = api.call(api.device_transfers.CreateDeviceTransfer, request)
     if connection.json:
-        click.echo(json.dumps(to_json_object(answer), indent=2))
+        print_json(to_json_object(answer))
     else:
         _show(connection, answer.device_transfer)
         if answer.code:
-            click.echo(f"\n{answer.code}")
-            click.echo("The line above is the code. It is not stored and cannot be shown again.", err=True)
+            say()
+            say(answer.code)
+            say("The line above is the code. It is not stored and cannot be shown again.", err=True)
     if answer.next_page_token:
-        click.echo("more devices match: --all offers them, too", err=True)
+        say("more devices match: --all offers them, too", err=True)
 
 
 @transfer.command("get")
@@ -211,9 +212,9 @@ def _print_line(answer: CreateDeviceTransferResponse, *, as_json: bool) -> None:
     """One of many transfers, told at once: should the next one fail, its code must not be lost."""
     made = answer.device_transfer
     if as_json:
-        click.echo(json.dumps(to_json_object(answer)))
+        print_json(to_json_object(answer), indent=None)
     else:
-        click.echo(f"{made.id}  {made.device_count}  {answer.code}".rstrip())
+        say(f"{made.id}  {made.device_count}  {answer.code}".rstrip())
 
 
 def _show(connection: Connection, found: DeviceTransfer) -> None:
@@ -224,5 +225,5 @@ def _show(connection: Connection, found: DeviceTransfer) -> None:
     devices = list(found.devices)
     del found.devices[:]
     print_resource(found, as_json=False)
-    click.echo()
+    say()
     print_list(devices, DEVICE_COLUMNS, more=False, as_json=False)

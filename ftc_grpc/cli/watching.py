@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import click
 from google.protobuf.message import Message
 
+from ftc_core.cli.terminal import print_json, say
 from ftc_grpc.cli.output import to_json_object
 
 __all__ = ["print_events", "watch_options"]
@@ -49,7 +49,10 @@ def print_events(
     for response in responses:
         for event in response.events:
             row = to_json_object(event)
-            click.echo(json.dumps(row) if as_json else "  ".join(str(row[name]) for name in names))
+            if as_json:
+                print_json(row, indent=None)
+            else:
+                say("  ".join(str(row[name]) for name in names))
             shown += 1
             if shown == limit:
                 return
