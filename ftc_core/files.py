@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ftc_core.errors import FtcError, Reason
 
@@ -19,6 +22,7 @@ __all__ = [
     "remove_file",
     "replace_file",
     "sync_directory",
+    "whole_file",
     "write_new_file",
 ]
 
@@ -37,7 +41,7 @@ def read_file(path: Path) -> bytes:
 
 
 def write_new_file(path: Path, content: bytes, mode: int = PUBLIC, *, durable: bool = True) -> None:
-    """Create `path` with `content`. Raises FtcError FILE_EXISTS rather than overwrite.
+    """Create `path` with `content`, whole or not at all. Raises FtcError FILE_EXISTS rather than overwrite.
 
     With `durable` False the content is left to the system's write-back (for bulk output whose loss is no
     harm); the caller syncs the directory when its names must be on disk too.
@@ -46,27 +50,53 @@ def write_new_file(path: Path, content: bytes, mode: int = PUBLIC, *, durable: b
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
         raise FtcError(Reason.FILE_EXISTS, f"{path} exists") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        if durable:
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _about(path, error) from error
+        raise
+
+
+@contextmanager
+def whole_file(path: Path, mode: int = PUBLIC) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` in one durable step once the block ends.
+
+    If an exception ends the block, all is as it was. What is no regular file (/dev/stdout, a FIFO) is written
+    to directly, and where `path` is a symbolic link, what it leads to is replaced. An OSError names `path`.
+    """
+    if path.absolute().is_relative_to("/dev") or (path.exists() and not path.is_file()):
+        with path.open("wb") as file:
+            yield file
+        return
+    target = path.resolve()
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
+        Path(temporary).replace(target)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _about(path, error) from error
+        raise
+    sync_directory(target.parent)
 
 
 def replace_file(path: Path, content: bytes, mode: int = PUBLIC) -> None:
     """Create or replace `path` in one durable step: a reader sees the old content or the new."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+    with whole_file(path, mode) as file:
+        file.write(content)
 
 
 def remove_file(path: Path) -> None:
@@ -82,3 +112,8 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _about(path: Path, error: OSError) -> OSError:
+    """The same error, of the file that the caller knows."""
+    return OSError(error.errno, error.strerror, str(path))

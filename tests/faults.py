@@ -1,18 +1,25 @@
-"""Real faults beneath a running store: damaged files, descriptors that fail, a lock that is held.
+"""Real faults beneath a running store, and others: damaged files, descriptors that fail, a lock that is held.
 
-They concern the store that the test's own process has open.
+They concern the test's own process, and the store that it has open.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["damaged_lock_file", "data_file_writes_to", "flipped_bytes", "writer_that_sleeps"]
+__all__ = [
+    "damaged_lock_file",
+    "data_file_writes_to",
+    "flipped_bytes",
+    "no_file_longer_than",
+    "writer_that_sleeps",
+]
 
 _WRITE_MUTEX = slice(64, 128)
 """Where LMDB 0.9 keeps the mutex of its writers in lock.mdb: a cache line of its own."""
@@ -64,6 +71,19 @@ def flipped_bytes(store: Path, key: bytes, *, behind: bytes, flipped: bytes) -> 
         while at >= 0:
             os.pwrite(file.fileno(), flipped, at + len(key))
             at = image.find(key + behind, at + 1)
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """A write beyond `size` bytes fails, in this process and its children, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (size, before[1])
+    )  # Python ignores the signal that comes with it
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextmanager

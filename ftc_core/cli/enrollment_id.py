@@ -11,6 +11,7 @@ from ftc_core.cli.terminal import say
 from ftc_core.credentials.certificate_file import load_certificate
 from ftc_core.domain.identity import format_enrollment_id
 from ftc_core.factory.labels import enrollment_qr
+from ftc_core.files import whole_file
 
 __all__ = ["register"]
 
@@ -26,7 +27,7 @@ def register(root: click.Group) -> None:
     "--qr",
     "qr_file",
     metavar="OUT.svg",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Also write the ID as a QR code (for one certificate).",
 )
 def enrollment_id(certificates: tuple[Path, ...], qr_file: Path | None) -> None:
@@ -44,6 +45,6 @@ def enrollment_id(certificates: tuple[Path, ...], qr_file: Path | None) -> None:
     for path in certificates:
         text = format_enrollment_id(load_certificate(path).fingerprint(hashes.SHA256()))
         if qr_file is not None:
-            with qr_file.open("wb") as out:
+            with whole_file(qr_file) as out:
                 enrollment_qr(text).save(out, kind="svg", scale=4)
         say(f"{text}  {path}" if len(certificates) > 1 else text)

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from ftc_core.credentials.pki import Identity, create_authority
 from ftc_core.errors import FtcError, Reason
-from ftc_core.files import PRIVATE, read_file, write_new_file
+from ftc_core.files import PRIVATE, read_file, remove_file, write_new_file
 
 __all__ = [
     "CERTIFICATE_FILE_NAME",
@@ -39,7 +39,11 @@ def create_factory_ca(directory: Path, *, name: str, now: datetime) -> Identity:
     directory.mkdir(parents=True, exist_ok=True)
     # The key first: a certificate without its key would look like a CA that was handed out.
     write_new_file(key, authority.private_key_pem, PRIVATE)
-    write_new_file(certificate, authority.certificate_pem)
+    try:
+        write_new_file(certificate, authority.certificate_pem)
+    except BaseException:
+        remove_file(key)  # alone it would be no CA, and keep one from being made here
+        raise
     return authority
 
 

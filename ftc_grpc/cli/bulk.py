@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ftc_core.cli.terminal import say, write
 from ftc_core.errors import FtcError, Reason
+from ftc_core.files import PRIVATE, whole_file
 from ftc_grpc._gen.ftc.v1.bulk_pb2 import (
     BulkCreateDeviceEnrollmentsRequest,
     BulkDeleteDeviceEnrollmentsRequest,
@@ -87,7 +88,11 @@ def delete_upload(
 @click.command("report")
 @click.argument("operation")
 @click.option("--rows", type=click.Choice(sorted(_REPORTS)), default="errors", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file. Default: print it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file, which appears once it is whole. Default: print it.",
+)
 @api_command
 def report(connection: Connection, operation: str, rows: str, out: Path | None) -> None:
     """Read what became of each row of OPERATION (a name or an ID, as `ftc enrollment upload` printed it).
@@ -103,7 +108,7 @@ def report(connection: Connection, operation: str, rows: str, out: Path | None) 
         for piece in pieces:
             write(piece.data)
         return
-    with out.open("wb") as file:
+    with whole_file(out, PRIVATE) as file:
         for piece in pieces:
             file.write(piece.data)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -14,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ftc_core.cli.terminal import say, write
 from ftc_core.domain.ledger_export import CheckpointRecord, decode_record
 from ftc_core.errors import FtcError, Reason
+from ftc_core.files import PRIVATE, whole_file
 from ftc_core.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from ftc_grpc._gen.ftc.v1.ledger_service_pb2 import (
     CreateLedgerCheckpointRequest,
@@ -90,8 +88,11 @@ def export(connection: Connection, file: Path) -> None:
     """
     api = connection.api
     answers = api.stream(api.ledger.ExportLedger, ExportLedgerRequest(parent=connection.parent))
-    entries = _write_whole(file, (answer.data for answer in answers))
-    say(f"{file}: {entries} changes of ownership; next: ftc ledger verify {file} --public-key PEM")
+    with whole_file(file, PRIVATE) as out, _Bar() as bar:
+        for answer in answers:
+            out.write(answer.data)
+            bar.add(answer.data)
+    say(f"{file}: {bar.entries} changes of ownership; next: ftc ledger verify {file} --public-key PEM")
 
 
 @click.command("checkpoint")
@@ -194,23 +195,6 @@ def _name_device(
         request.enrollment_identity = given
     else:
         request.name = connection.resource_name(given, DEVICE)
-
-
-def _write_whole(target: Path, pieces: Iterable[bytes]) -> int:
-    """Write to a file beside `target`, which takes its place at the end; gives the number of entries."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file, _Bar() as bar:
-            for piece in pieces:
-                file.write(piece)
-                bar.add(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink()
-        raise
-    return bar.entries
 
 
 class _Bar(Progress):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,18 @@ def test_rows_that_fail_exit_1_and_are_in_the_report(admin: Shell, file: Path, t
     assert printed.stdout_bytes.count(b"\r\n") == 2
     assert b'"bad","400","ENROLLMENT_ID_INVALID"' in printed.stdout_bytes
     assert out.read_bytes().count(b"\r\n") == 3
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600, "it has identities"
+
+
+def test_report_that_is_refused_leaves_the_file_of_before(admin: Shell, tmp_path: Path) -> None:
+    out = tmp_path / "report.csv"
+    out.write_text("what an earlier run said")
+
+    refused = admin.run("enrollment", "report", "019a0c5e7b1d7c2e8f00112233445566", "--out", str(out))
+
+    assert refused.exit_code == 1
+    assert out.read_text() == "what an earlier run said"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["ca.pem", "report.csv"]
 
 
 def test_validate_only_changes_nothing(api: TestApi, tenant: Tenant, admin: Shell, file: Path) -> None:

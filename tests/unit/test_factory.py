@@ -24,6 +24,7 @@ from ftc_core.factory.claim_secrets import read_claim_secrets
 from ftc_core.factory.labels import enrollment_qr
 from ftc_core.factory.provision import ProvisionPlan, provision
 from tests.certificates import Manufacturer
+from tests.faults import no_file_longer_than
 
 NOW = datetime.now(UTC)
 
@@ -95,6 +96,14 @@ def test_factory_ca_is_never_overwritten(tmp_path: Path, authority: Identity, le
         create_factory_ca(tmp_path / "ca", name="other", now=NOW)
     assert caught.value.reason is Reason.FILE_EXISTS
     assert (tmp_path / "ca" / left).read_bytes() == before
+
+
+def test_factory_ca_that_found_no_room_can_be_made_again(tmp_path: Path) -> None:
+    with no_file_longer_than(400), pytest.raises(OSError, match=r"ca\.pem"):  # enough for the key
+        create_factory_ca(tmp_path / "new", name="ACME Devices CA", now=NOW)
+
+    assert list((tmp_path / "new").iterdir()) == []
+    create_factory_ca(tmp_path / "new", name="ACME Devices CA", now=NOW)
 
 
 @pytest.mark.parametrize("name", ["", "x" * 65])
