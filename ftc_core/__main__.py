@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftc_core.cli.main import main
+from ftc_core.cli.entry import main
 
 if __name__ == "__main__":  # a spawned worker imports this module again
     main()

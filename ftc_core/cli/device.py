@@ -48,7 +48,13 @@ _VERSIONS = {"1.0": VERSION_1_0, "1.1": VERSION_1_1, "1.2": VERSION_1_2}
 @click.option(
     "--stay", is_flag=True, help="Stay registered, with updates, until interrupted; then de-register."
 )
-@click.option("--lifetime", default=86_400, show_default=True, help="Registration lifetime, seconds.")
+@click.option(
+    "--lifetime",
+    type=click.IntRange(1, 2**32 - 1),
+    default=86_400,
+    show_default=True,
+    help="Registration lifetime, seconds.",
+)
 @click.option(
     "--block-size",
     type=click.Choice(["16", "32", "64", "128", "256", "512", "1024"]),

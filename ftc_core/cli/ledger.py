@@ -85,7 +85,7 @@ def verify(file: BinaryIO, public_key_file: Path | None, older: BinaryIO | None,
             )
     if summary.findings:
         raise FtcError(
-            Reason.LEDGER_NOT_VERIFIED, f"{file.name} is not verified: {_things(summary.findings)}"
+            Reason.LEDGER_NOT_VERIFIED, f"{_name(file)} is not verified: {_things(summary.findings)}"
         )
 
 
@@ -95,7 +95,7 @@ def _known(older: BinaryIO, pinned: bytes | None) -> Checkpoint | None:
     _read(older, verifier, lambda found: None)
     verifier.finish()
     if verifier.summary.findings:
-        message = f"{older.name} is not verified itself: {_things(verifier.summary.findings)}"
+        message = f"{_name(older)} is not verified itself: {_things(verifier.summary.findings)}"
         raise FtcError(Reason.LEDGER_NOT_VERIFIED, message)
     return verifier.summary.checkpoint
 
@@ -123,6 +123,10 @@ def _read(file: BinaryIO, verifier: ExportVerifier, tell: Callable[[list[Finding
             lines, read = lines + 1, read + len(line)
             if lines % _LINES_AT_ONCE == 0:
                 bar.update(task, completed=read)
+
+
+def _name(file: BinaryIO) -> str:
+    return str(file.name) if isinstance(file.name, str) and file.name != "<stdin>" else "standard input"
 
 
 def _size(file: BinaryIO) -> int | None:

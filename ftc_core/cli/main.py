@@ -9,7 +9,7 @@ from ftc_core.cli import device as device_commands
 from ftc_core.cli import ledger as ledger_commands
 from ftc_core.cli.group import ExtensibleGroup, RootGroup
 
-__all__ = ["cli", "main"]
+__all__ = ["cli"]
 
 
 @click.group(
@@ -53,8 +53,3 @@ for module in (init, serve, check, backup, pki, enrollment_id, factory):
     module.register(cli)
 device_commands.register(device)
 ledger_commands.register(ledger)
-
-
-def main() -> None:
-    """Run the command line; ends the process with its exit code."""
-    cli(prog_name="ftc")

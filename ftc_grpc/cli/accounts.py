@@ -22,6 +22,7 @@ from ftc_grpc.resource_names import ACCOUNT
 
 __all__ = ["account"]
 
+_QUOTA = click.IntRange(0, 2**31 - 1)  # as the field of the API
 COLUMNS = ("id", "display_name", "status", "device_count", "device_quota", "created_at")
 
 
@@ -38,9 +39,7 @@ def account() -> None:
 
 @account.command("create")
 @click.argument("display_name")
-@click.option(
-    "--device-quota", type=click.IntRange(min=0), help="How many devices it may hold. Default: no limit."
-)
+@click.option("--device-quota", type=_QUOTA, help="How many devices it may hold. Default: no limit.")
 @api_command
 def create(connection: Connection, display_name: str, device_quota: int | None) -> None:
     """Create an account named DISPLAY_NAME (operators).
@@ -90,7 +89,7 @@ def list_(connection: Connection, selection: Selection) -> None:
 @account.command("update")
 @click.argument("name")
 @click.option("--display-name", help="A new name for people.")
-@click.option("--device-quota", type=click.IntRange(min=0), help="How many devices it may hold.")
+@click.option("--device-quota", type=_QUOTA, help="How many devices it may hold.")
 @click.option("--no-device-quota", is_flag=True, help="Lift the limit.")
 @click.option(
     "--status",

@@ -23,7 +23,9 @@ class Moment(click.ParamType[Timestamp]):
         stamp = Timestamp()
         try:
             moment = datetime.fromisoformat(value)
-            stamp.FromDatetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+            stamp.FromDatetime(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+        except OverflowError:
+            self.fail(f"{value!r} is not within the years 1 to 9999 in UTC", param, ctx)
         except (TypeError, ValueError):
             self.fail(f"{value!r} is not an ISO 8601 time, such as 2030-12-31T23:59:59Z", param, ctx)
         return stamp

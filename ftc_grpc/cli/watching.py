@@ -28,7 +28,7 @@ def watch_options(command: Command) -> Command:
     start = click.option(
         "--from",
         "start_revision",
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, 2**63 - 1),  # as the field of the API
         default=0,
         metavar="REVISION",
         help="The first revision wanted: one more than the last one seen. Default: what comes next.",

@@ -188,7 +188,7 @@ def test_every_command_explains_itself_with_an_example() -> None:
 def test_interrupt_ends_quietly_with_130() -> None:
     script = (
         "import signal, time\n"
-        "from ftc_core.cli.main import cli, main\n"
+        "from ftc_core.cli.entry import main\nfrom ftc_core.cli.main import cli\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job may ignore it
         "nap = lambda: [time.sleep(0.01) for _ in range(6000)]\n"  # signal.pause could just miss the signal
         "cli.command('wait')(lambda: (print('waiting', flush=True), nap()))\n"
