@@ -244,7 +244,11 @@ BULK_REST_PER_CHANGE_S = 0.005
 BULK_REST_MAX = 3.0
 """The most that it rests, in durations of the batch: among others a job takes a quarter of what it could."""
 BULK_RETRY_S = 1.0
-"""Seconds after which a batch is tried again that the store could not take."""
+"""Seconds after which bulk work that failed is tried again; each further failure doubles them."""
+BULK_RETRY_MAX_S = 30.0
+"""The most that they become: how long a job may stand still after what kept it is over."""
+BULK_INPUT_PATIENCE_S = 300.0
+"""Seconds for which a job waits for its input to be readable, such as a disk that is being mounted again."""
 BULK_JOBS_SWEPT_AT_ONCE = 10
 """Jobs forgotten in one transaction: one of 4 GiB has some 40,000 batches, which is tens of milliseconds."""
 BULK_SWEEP_INTERVAL_S = 60.0

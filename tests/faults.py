@@ -10,14 +10,19 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from ftc_core.errors import FtcError
+from ftc_core.storage.port import Store
 
 __all__ = [
     "damaged_lock_file",
     "data_file_writes_to",
     "flipped_bytes",
     "no_file_longer_than",
+    "readers_all_taken",
+    "unreadable_from_now_on",
     "writer_that_sleeps",
 ]
 
@@ -84,6 +89,30 @@ def no_file_longer_than(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def readers_all_taken(store: Store) -> Iterator[None]:
+    """Nobody can read: each slot for a reader is taken."""
+    with ExitStack() as views:
+        with suppress(FtcError):
+            while True:
+                views.enter_context(store.view())
+        yield
+
+
+def unreadable_from_now_on(path: Path) -> bool:
+    """Whoever has `path` open gets an error for the next read, as of a failing disk; False if nobody has."""
+    descriptors = [
+        int(place.name)
+        for place in Path("/proc/self/fd").iterdir()
+        if os.path.lexists(place) and os.readlink(place) == str(path.resolve())  # noqa: PTH115 - may be gone
+    ]
+    directory = os.open(path.parent, os.O_RDONLY)
+    for descriptor in descriptors:
+        os.dup2(directory, descriptor)
+    os.close(directory)
+    return bool(descriptors)
 
 
 @contextmanager

@@ -12,7 +12,8 @@ import msgspec
 
 from ftc_core.application import filtering
 from ftc_core.application.authentication import Principal
-from ftc_core.application.bulk_input import BulkInputs, InputWriter, read_rows
+from ftc_core.application.bulk_input import BulkInputs, InputWriter, read_rows, translated
+from ftc_core.application.bulk_retry import BulkRetry
 from ftc_core.application.bulk_runner import BulkRunner
 from ftc_core.application.context import ApplicationContext, WriteOptions, require_account
 from ftc_core.application.enrollments import expiry_of
@@ -80,10 +81,12 @@ class Upload:
 class BulkJobs:
     """What can be done with bulk jobs. `runner` works on them, and must be run beside."""
 
-    def __init__(self, context: ApplicationContext, inputs: BulkInputs) -> None:
+    def __init__(
+        self, context: ApplicationContext, inputs: BulkInputs, retry: BulkRetry | None = None
+    ) -> None:
         self._context = context
         self._inputs = inputs
-        self.runner = BulkRunner(context, inputs)
+        self.runner = BulkRunner(context, inputs, retry)
 
     @asynccontextmanager
     async def upload(self, account_id: str, *, may_repeat: bool = False) -> AsyncIterator[Upload]:
@@ -107,10 +110,16 @@ class BulkJobs:
             yield upload
         finally:
             self.runner.uploading.discard(job_id)
-            with self._context.store.view() as view:
-                started = view.get_bulk_job(job_id) is not None
-            if not started:
+            if not self._may_be_started(job_id):
                 await asyncio.shield(upload.discard())
+
+    def _may_be_started(self, job_id: str) -> bool:
+        """Whether there is such a job; also if nobody can tell: the next start can, and looks for orphans."""
+        try:
+            with self._context.store.view() as view:
+                return view.get_bulk_job(job_id) is not None
+        except FtcError:
+            return True
 
     async def start(
         self, caller: Principal, new: NewBulkJob, upload: Upload, options: WriteOptions
@@ -222,10 +231,15 @@ class BulkJobs:
     async def read_report(self, job: BulkJob, report: ReportKind) -> AsyncGenerator[bytes, None]:
         """A report in pieces, on the rows that are done by now.
 
-        Raises FtcError RESOURCE_NOT_FOUND if the job is deleted meanwhile.
+        Raises FtcError RESOURCE_NOT_FOUND if the job is deleted meanwhile, INTERNAL_1 if its input cannot be
+        read.
         """
         yield report_header(job.kind, report)
-        with self._inputs.open(job.id) as file:  # here: a thread's file would be lost to a caller who leaves
+        try:
+            file = self._inputs.open(job.id)  # here: a thread's file would be lost to a caller who leaves
+        except OSError as error:
+            raise translated(error) from error
+        with file:
             position = 0
             while True:
                 with self._context.store.view() as view:
@@ -240,4 +254,8 @@ class BulkJobs:
 
 
 def _report_batch(file: BinaryIO, batch: BulkBatch, report: ReportKind) -> bytes:
-    return report_rows(batch, read_rows(file, batch.start, batch.end), report)
+    try:
+        rows = read_rows(file, batch.start, batch.end)
+    except OSError as error:
+        raise translated(error) from error
+    return report_rows(batch, rows, report)

@@ -19,7 +19,7 @@ from ftc_core.errors import FtcError, Reason
 from ftc_core.files import sync_directory
 from ftc_core.limits import BULK_BATCH_BYTES, BULK_BATCH_ROWS, BULK_INPUT_MAX_BYTES
 
-__all__ = ["Batch", "BulkInputs", "InputWriter", "read_batches", "read_rows"]
+__all__ = ["Batch", "BulkInputs", "InputWriter", "read_batches", "read_rows", "translated"]
 
 _NAME = "input.csv"
 _READ_BYTES = 256 * 1024
@@ -64,7 +64,7 @@ class InputWriter:
         try:
             self._file.write(data)
         except OSError as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def finish(self) -> tuple[int, bytes]:
         """Put all of it on disk; how many rows it has, and the SHA-256 of its bytes. Raises as `write`."""
@@ -76,7 +76,7 @@ class InputWriter:
             sync_directory(self._directory)
             sync_directory(self._directory.parent)
         except OSError as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         return self._row_count, self._digest.digest()
 
     def discard(self) -> None:
@@ -99,12 +99,15 @@ class BulkInputs:
         self._max_bytes = max_bytes
 
     def create(self, job_id: str) -> InputWriter:
-        """A writer for the input of a new job."""
-        self._directory.mkdir(mode=0o700, exist_ok=True)
-        return InputWriter(self._directory / job_id, self._max_bytes)
+        """A writer for the input of a new job. Raises FtcError INTERNAL_1, INTERNAL_2 if the disk is full."""
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            return InputWriter(self._directory / job_id, self._max_bytes)
+        except OSError as error:
+            raise translated(error) from error
 
     def open(self, job_id: str) -> BinaryIO:
-        """The input of a job. Raises FtcError RESOURCE_NOT_FOUND if there is none."""
+        """The input of a job. Raises FtcError RESOURCE_NOT_FOUND if there is none, OSError for the rest."""
         try:
             return (self._directory / job_id / _NAME).open("rb")
         except FileNotFoundError as error:
@@ -156,6 +159,8 @@ def _lines(file: BinaryIO, size: int | None = None) -> Iterator[Line]:
     yield from splitter.feed(b"", final=True)
 
 
-def _translated(error: OSError) -> FtcError:
-    reason = Reason.INTERNAL_2 if error.errno in _FULL else Reason.INTERNAL_1
+def translated(error: Exception) -> FtcError:
+    """INTERNAL_2 if the disk is full, else INTERNAL_1."""
+    full = isinstance(error, OSError) and error.errno in _FULL
+    reason = Reason.INTERNAL_2 if full else Reason.INTERNAL_1
     return FtcError(reason, metadata={"cause": str(error)})
