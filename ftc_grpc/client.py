@@ -24,7 +24,7 @@ from ftc_grpc._gen.ftc.v1.trusted_certificate_service_pb2_grpc import TrustedCer
 from ftc_grpc.bearer import BearerKey
 from ftc_grpc.status import ERROR_DOMAIN
 
-__all__ = ["CALL_TIMEOUT_S", "ApiClient", "ClientCertificate", "error_of"]
+__all__ = ["CALL_TIMEOUT_S", "ApiClient", "ClientCertificate", "error_of", "error_of_status"]
 
 CALL_TIMEOUT_S = 30.0
 """Seconds for one call, connecting included."""
@@ -176,14 +176,20 @@ class ApiClient:
 def error_of(error: grpc.RpcError, endpoint: str) -> FtcError:
     """What the server said went wrong; API_UNREACHABLE for what is not the server's own word."""
     status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
-    if status is None:
-        status = Status()
+    told = None if status is None else error_of_status(status)
+    if told is None:
+        return FtcError(Reason.API_UNREACHABLE, f"{endpoint}: {error.code().name}: {error.details()}")
+    return told
+
+
+def error_of_status(status: Status) -> FtcError | None:
+    """The refusal that a status stands for; None if it is not one of this server's."""
     info, bad_request, resource = ErrorInfo(), BadRequest(), ResourceInfo()
     for detail in status.details:
         for kind in (info, bad_request, resource):
             detail.Unpack(kind)
     if info.domain != ERROR_DOMAIN or info.reason not in Reason.__members__:
-        return FtcError(Reason.API_UNREACHABLE, f"{endpoint}: {error.code().name}: {error.details()}")
+        return None
     return FtcError(
         Reason(info.reason),
         status.message,

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import click
-from google.longrunning.operations_pb2 import Operation, WaitOperationRequest
-from google.protobuf.duration_pb2 import Duration
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from google.longrunning.operations_pb2 import Operation
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from ftc_core.cli.terminal import say, write
-from ftc_core.errors import FtcError, Reason
+from ftc_core.cli.terminal import write
 from ftc_core.files import PRIVATE, whole_file
 from ftc_grpc._gen.ftc.v1.bulk_pb2 import (
     BulkCreateDeviceEnrollmentsRequest,
     BulkDeleteDeviceEnrollmentsRequest,
-    BulkOperationMetadata,
     ReadBulkReportRequest,
 )
 from ftc_grpc.cli.connection import Connection, api_command
-from ftc_grpc.cli.output import print_resource
+from ftc_grpc.cli.progress import follow, tell
+from ftc_grpc.cli.times import MOMENT
 from ftc_grpc.resource_names import OPERATION
 
 __all__ = ["delete_upload", "report", "upload"]
 
+Request = TypeVar("Request", BulkCreateDeviceEnrollmentsRequest, BulkDeleteDeviceEnrollmentsRequest)
+
 _CHUNK_BYTES = 256 * 1024
-_REFRESH_S = 0.5
 _REPORTS = {"full": ReadBulkReportRequest.FULL, "errors": ReadBulkReportRequest.ERRORS}
 
 
@@ -50,9 +47,20 @@ def _upload_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command("upload")
 @_upload_options
+@click.option(
+    "--expires-at",
+    type=MOMENT,
+    help="Removed then if not claimed (ISO 8601). Default: as the operator has set.",
+)
 @api_command
 def upload(
-    connection: Connection, file: BinaryIO, request_id: str, *, validate_only: bool, watch: bool
+    connection: Connection,
+    file: BinaryIO,
+    request_id: str,
+    *,
+    validate_only: bool,
+    watch: bool,
+    expires_at: Timestamp | None,
 ) -> None:
     """Put the enrollment IDs in the CSV FILE on the list (- for standard input).
 
@@ -60,12 +68,18 @@ def upload(
     is told in the report, and the exit status is 1.
 
     \b
-    Example:
+    Examples:
       ftc enrollment upload factory/enrollments.csv --watch
+      ftc enrollment upload factory/enrollments.csv --expires-at 2030-12-31
     """
     method = connection.api.device_enrollments.BulkCreateDeviceEnrollments
-    requests = _pieces(BulkCreateDeviceEnrollmentsRequest, connection, file, request_id, validate_only)
-    _follow(connection, connection.api.upload(method, requests), watch=watch)
+    first = BulkCreateDeviceEnrollmentsRequest(
+        parent=connection.parent,
+        request_id=request_id or str(uuid.uuid4()),
+        validate_only=validate_only,
+        expires_at=expires_at,
+    )
+    _started(connection, connection.api.upload(method, _pieces(first, file)), watch=watch)
 
 
 @click.command("delete-upload")
@@ -81,8 +95,10 @@ def delete_upload(
       ftc enrollment delete-upload sold.csv --validate-only --watch
     """
     method = connection.api.device_enrollments.BulkDeleteDeviceEnrollments
-    requests = _pieces(BulkDeleteDeviceEnrollmentsRequest, connection, file, request_id, validate_only)
-    _follow(connection, connection.api.upload(method, requests), watch=watch)
+    first = BulkDeleteDeviceEnrollmentsRequest(
+        parent=connection.parent, request_id=request_id or str(uuid.uuid4()), validate_only=validate_only
+    )
+    _started(connection, connection.api.upload(method, _pieces(first, file)), watch=watch)
 
 
 @click.command("report")
@@ -113,53 +129,14 @@ def report(connection: Connection, operation: str, rows: str, out: Path | None) 
             file.write(piece.data)
 
 
-def _pieces(
-    kind: Callable[..., Any], connection: Connection, file: BinaryIO, request_id: str, validate_only: bool
-) -> Iterator[Any]:
-    yield kind(
-        parent=connection.parent, request_id=request_id or str(uuid.uuid4()), validate_only=validate_only
-    )
+def _pieces(first: Request, file: BinaryIO) -> Iterator[Request]:
+    yield first
     while data := file.read(_CHUNK_BYTES):
-        yield kind(data=data)
+        yield type(first)(data=data)
 
 
-def _follow(connection: Connection, operation: Operation, *, watch: bool) -> None:
+def _started(connection: Connection, operation: Operation, *, watch: bool) -> None:
     if watch:
-        operation = _watched(connection, operation)
-    metadata = _metadata(operation)
-    if connection.json:
-        print_resource(operation, as_json=True)
-    elif watch:
-        say(f"{operation.name}: {metadata.processed_count} rows, {metadata.errors_count} failed")
+        follow(connection, operation)
     else:
-        say(f"{operation.name}: {metadata.total_count} rows to do")
-    if watch and operation.HasField("error"):
-        raise FtcError(Reason.OPERATION_CANCELLED, operation.error.message)
-    if watch and metadata.errors_count:
-        say(f"see: ftc enrollment report {operation.name}", err=True)
-        sys.exit(1)
-
-
-def _watched(connection: Connection, operation: Operation) -> Operation:
-    """The operation once it is done; meanwhile a bar on standard error, if that is a terminal."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    wait = WaitOperationRequest(name=operation.name, timeout=Duration(nanos=int(_REFRESH_S * 1e9)))
-    with bar:
-        task = bar.add_task("rows", total=_metadata(operation).total_count)
-        while not operation.done:
-            operation = connection.api.call(connection.api.operations.WaitOperation, wait)
-            bar.update(task, completed=_metadata(operation).processed_count)
-    return operation
-
-
-def _metadata(operation: Operation) -> BulkOperationMetadata:
-    metadata = BulkOperationMetadata()
-    operation.metadata.Unpack(metadata)
-    return metadata
+        tell(connection, operation)

@@ -12,6 +12,7 @@ from ftc_grpc.cli.denials import denial
 from ftc_grpc.cli.enrollments import enrollment
 from ftc_grpc.cli.explain import explain
 from ftc_grpc.cli.keys import key
+from ftc_grpc.cli.operations import operation
 from ftc_grpc.cli.transfers import transfer
 
 __all__ = ["register"]
@@ -19,7 +20,7 @@ __all__ = ["register"]
 
 def register(root: click.Group) -> None:
     """Add the verbs of the API: those below, and what `device` and `ledger` lack."""
-    for command in (account, key, cert, enrollment, denial, explain, transfer, demo):
+    for command in (account, key, cert, enrollment, operation, denial, explain, transfer, demo):
         root.add_command(command)
     for command in (bulk.upload, bulk.delete_upload, bulk.report):
         enrollment.add_command(command)
@@ -45,6 +46,7 @@ def register(root: click.Group) -> None:
         blocks.list_blocks,
     ):
         device.add_command(command)
+    device.add_command(devices.show, "get")  # as other things have it
 
 
 def _group(root: click.Group, name: str, text: str) -> click.Group:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from ftc_core.domain.bulk import BulkStatus
+from ftc_core.errors import Reason
+from ftc_core.storage.bulk_commands import CreateBulkJob, EndBulkJob
+from ftc_core.storage.commands import Submission
 from tests.api import Tenant, TestApi
 from tests.integration.test_api_bulk import file_of, identities, listed
 from tests.integration.test_api_cli import Shell
@@ -96,5 +102,88 @@ def test_without_watch_the_operation_is_told_at_once(admin: Shell, file: Path) -
 
     assert done.stdout.startswith("operations/")
     assert done.stdout.endswith(": 3 rows to do\n")
+    assert f"ftc operation wait {done.stdout.partition(':')[0]}" in done.stderr
     assert shown["metadata"]["status"] == "COMPLETED"
     assert shown["metadata"]["total_count"] == "3"
+
+
+def test_upload_is_followed_by_its_name_or_id(admin: Shell, file: Path) -> None:
+    file.write_bytes(file_of(identities(1)[0], "bad"))
+    name = admin.run("enrollment", "upload", str(file)).stdout.partition(":")[0]
+    ident = name.removeprefix("operations/")
+
+    waited = admin.run("operation", "wait", ident)
+    shown, row = admin.run("operation", "get", name), admin.run("operation", "list").stdout.splitlines()[1]
+
+    assert (waited.exit_code, waited.stdout) == (1, f"{name}: 2 rows, 1 failed\n")
+    assert f"ftc enrollment report {name}" in waited.stderr
+    assert "COMPLETED" in shown.stdout
+    assert row.split()[:6] == [name, "CREATE", "COMPLETED", "2", "2", "1"]
+    assert admin.json("operation", "get", ident)["metadata"]["errors_count"] == "1"
+
+
+def test_operations_are_listed_by_a_filter(admin: Shell, file: Path) -> None:
+    file.write_bytes(file_of(*identities(2)))
+    names = [
+        admin.json("enrollment", verb, str(file), "--watch")["name"] for verb in ("upload", "delete-upload")
+    ]
+
+    def listed_by(text: str, *more: str) -> list[str]:
+        return [each["name"] for each in admin.json("operation", "list", "--filter", text, *more)]
+
+    assert listed_by("metadata.kind = DELETE") == names[1:]
+    assert listed_by("done = true") == names
+    assert listed_by("done = true", "--limit=1") == names[:1]
+    assert listed_by("done = false") == []
+
+
+def test_operation_is_cancelled_and_forgotten(admin: Shell, file: Path) -> None:
+    file.write_bytes(file_of(*identities(30_000)))
+    name = admin.run("enrollment", "upload", str(file)).stdout.partition(":")[0]
+
+    running = admin.run("operation", "delete", name)
+    cancelled = admin.run("operation", "cancel", name)
+    waited, shown = admin.run("operation", "wait", name), admin.run("operation", "get", name)
+    deleted = admin.run("operation", "delete", name)
+
+    assert "operation is not finished" in running.stderr
+    assert " of 30000 rows are done, and stay" in cancelled.stdout
+    assert (waited.exit_code, "operation was cancelled" in waited.stderr) == (1, True)
+    assert "error  operation was cancelled" in shown.stdout
+    assert deleted.exit_code == 0
+    assert admin.run("operation", "get", name).exit_code == 1
+    assert admin.json("operation", "list") == []
+
+
+def test_operation_that_failed_says_why(api: TestApi, tenant: Tenant, admin: Shell, file: Path) -> None:
+    file.write_bytes(file_of(*identities(3)))
+    name = admin.run("enrollment", "upload", str(file), "--watch").stdout.partition(":")[0]
+    with api.context.store.view() as view:
+        job = view.get_bulk_job(name.removeprefix("operations/"))
+    assert job is not None
+    failed = msgspec.structs.replace(job, id="0" * 32, status=BulkStatus.NEW, completed_at=None, offset=0)
+
+    async def end() -> None:
+        await api.context.commit.execute(Submission(CreateBulkJob(failed, 100)))
+        await api.context.commit.execute(
+            Submission(EndBulkJob(failed.id, Reason.INTERNAL_1, api.context.now()))
+        )
+
+    api.run(end())
+    waited = admin.run("operation", "wait", failed.id)
+
+    assert waited.exit_code == 1
+    assert "error: Internal error #1 / what to do: The store is unavailable" in waited.stderr
+
+
+def test_enrollments_of_an_upload_expire_when_it_says(
+    api: TestApi, tenant: Tenant, admin: Shell, file: Path
+) -> None:
+    file.write_bytes(file_of(*identities(2)))
+
+    done = admin.json("enrollment", "upload", str(file), "--watch", "--expires-at", "2099-01-01")
+
+    assert done["metadata"]["expires_at"] == "2099-01-01T00:00:00Z"
+    with api.context.store.view() as view:
+        found = view.list_enrollments(tenant.id, after=None, limit=10)
+    assert [each.expires_at for each in found] == [datetime(2099, 1, 1, tzinfo=UTC)] * 2

@@ -191,6 +191,7 @@ def test_list_stops_at_the_limit_and_says_so(admin: Shell) -> None:
 def test_devices_are_listed_and_shown_beside_the_group_s_own_commands(admin: Shell) -> None:
     assert admin.json("device", "list") == []
     missing = admin.run("device", "show", "0" * 32)
+    assert admin.run("device", "get", "0" * 32).stderr == missing.stderr, "get, as of other things"
 
     assert missing.exit_code == 1
     assert "device not found" in missing.stderr

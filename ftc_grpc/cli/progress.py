@@ -1,0 +1,77 @@
+"""How far bulk operations have come: a line, or a bar until the end."""
+
+from __future__ import annotations
+
+import sys
+
+from google.longrunning.operations_pb2 import Operation, WaitOperationRequest
+from google.protobuf.duration_pb2 import Duration
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ftc_core.cli.terminal import say
+from ftc_core.errors import FtcError, Reason
+from ftc_grpc._gen.ftc.v1.bulk_pb2 import BulkOperationMetadata
+from ftc_grpc.cli.connection import Connection
+from ftc_grpc.cli.output import print_resource
+from ftc_grpc.client import error_of_status
+
+__all__ = ["follow", "metadata_of", "tell"]
+
+_REFRESH_S = 0.5
+
+
+def metadata_of(operation: Operation) -> BulkOperationMetadata:
+    """What the operation says of its rows."""
+    metadata = BulkOperationMetadata()
+    operation.metadata.Unpack(metadata)
+    return metadata
+
+
+def tell(connection: Connection, operation: Operation) -> None:
+    """Say that the operation has begun, and how to follow it."""
+    if connection.json:
+        print_resource(operation, as_json=True)
+    else:
+        say(f"{operation.name}: {metadata_of(operation).total_count} rows to do")
+        say(f"follow it: ftc operation wait {operation.name}", err=True)
+
+
+def follow(connection: Connection, operation: Operation) -> None:
+    """Wait for the end, and say how it was; exit 1 if a row failed. Raises FtcError if the operation did."""
+    try:
+        operation = _ended(connection, operation)
+    except KeyboardInterrupt:
+        say(f"{operation.name} goes on: ftc operation wait|cancel {operation.name}", err=True)
+        raise
+    metadata = metadata_of(operation)
+    if connection.json:
+        print_resource(operation, as_json=True)
+    else:
+        say(f"{operation.name}: {metadata.processed_count} rows, {metadata.errors_count} failed")
+    if operation.HasField("error"):
+        raise error_of_status(operation.error) or FtcError(
+            Reason.OPERATION_CANCELLED, operation.error.message
+        )
+    if metadata.errors_count:
+        say(f"see: ftc enrollment report {operation.name}", err=True)
+        sys.exit(1)
+
+
+def _ended(connection: Connection, operation: Operation) -> Operation:
+    """The operation once it is done; meanwhile a bar on standard error, if that is a terminal."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    wait = WaitOperationRequest(name=operation.name, timeout=Duration(nanos=int(_REFRESH_S * 1e9)))
+    with bar:
+        task = bar.add_task("rows", total=metadata_of(operation).total_count)
+        while not operation.done:
+            operation = connection.api.call(connection.api.operations.WaitOperation, wait)
+            bar.update(task, completed=metadata_of(operation).processed_count)
+    return operation
