@@ -209,7 +209,7 @@ def test_group_device_is_made_if_there_is_none() -> None:
 
     device = root.commands["device"]
     assert isinstance(device, click.Group)
-    assert set(device.commands) == {"show", "list", "watch", "block", "unblock", "blocks"}
+    assert set(device.commands) == {"get", "show", "list", "watch", "block", "unblock", "blocks"}
     assert set(root.commands) >= {"account", "key", "cert", "enrollment", "device"}
 
 
