@@ -14,13 +14,12 @@ from itertools import pairwise
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 
-from ftc_core.application.presented import UNREADABLE
 from ftc_core.domain.identity import fingerprint_of
-from ftc_core.dtls.profile import key_objection
+from ftc_core.dtls.profile import UNREADABLE, key_objection
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import CERTIFICATE_CHAIN_MAX, CERTIFICATE_PEM_MAX_BYTES
 
@@ -135,7 +134,7 @@ def _describe(chain: Sequence[x509.Certificate], now: datetime, field: str) -> U
     trusted = chain[-1]
     try:
         objection = key_objection(trusted.public_key())
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         objection = "the key cannot be read"
     if objection:
         raise FtcError(

@@ -12,25 +12,15 @@ from contextlib import contextmanager
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID
 
 from ftc_core.domain.identity import fingerprint_of
+from ftc_core.dtls.profile import UNREADABLE
 from ftc_core.limits import DENIAL_TEXT_MAX_CHARS, PRESENTED_CHAIN_MAX, TRUST_CANDIDATES_MAX
 from ftc_core.storage.port import View
 
 __all__ = ["UNREADABLE", "Presented", "find_issuers", "read_presented", "shown"]
-
-
-UNREADABLE = (
-    ValueError,
-    TypeError,  # a value of a kind that has no text; a key of a kind that signs nothing
-    UnsupportedAlgorithm,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-)
-"""What `cryptography` raises for a certificate that somebody made up, at whatever part of it."""
 
 
 class Presented(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-__all__ = ["certificate_objection", "key_objection", "leaf_objection"]
+__all__ = ["UNREADABLE", "certificate_objection", "key_objection", "leaf_objection"]
 
 EC_KEY_MIN_BITS = 256
 """P-256, the smallest curve of RFC 7925 §4.4."""
@@ -25,12 +25,15 @@ RSA_KEY_MIN_BITS = 2_048
 _SIGNATURE_HASHES = frozenset({"sha256", "sha384", "sha512"})
 """Neither MD5 nor SHA-1, whose collisions allow forged certificates; RFC 7925 §4.4 asks for SHA-256."""
 
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
+    TypeError,  # a value of a kind that has no text; a key of a kind that signs nothing
     UnsupportedAlgorithm,
+    x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
+"""What `cryptography` raises for a certificate that somebody made up, at whatever part of it."""
 
 
 def key_objection(key: object) -> str:
@@ -52,7 +55,7 @@ def leaf_objection(certificate: x509.Certificate, purpose: x509.ObjectIdentifier
             return "key usage does not allow digitalSignature"
     except x509.ExtensionNotFound:
         pass
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return f"unreadable: {error}"
     return certificate_objection(certificate, purpose)
 
@@ -69,7 +72,7 @@ def certificate_objection(certificate: x509.Certificate, purpose: x509.ObjectIde
         if not _allows(certificate, purpose):
             return "extended key usage does not allow this use"
         return key_objection(certificate.public_key())
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return f"unreadable: {error}"
 
 

@@ -35,7 +35,7 @@ from OpenSSL import SSL, crypto
 
 from ftc_core.domain.certificate import TrustAnchor
 from ftc_core.dtls.alert import Alert
-from ftc_core.dtls.profile import certificate_objection, leaf_objection
+from ftc_core.dtls.profile import UNREADABLE, certificate_objection, leaf_objection
 from ftc_core.dtls.proven_paths import ProvenPaths, path_key
 from ftc_core.errors import Reason
 from ftc_core.limits import (
@@ -166,7 +166,7 @@ class TrustEvaluator:
         try:
             chain = [_Certificate(der) for der in chain_der]
             issuers = [certificate.issuer for certificate in chain]
-        except (ValueError, crypto.Error) as error:
+        except (*UNREADABLE, crypto.Error) as error:
             return PathRefused(Alert.BAD_CERTIFICATE, f"unreadable certificate: {error}")
         leaf = chain[0]
         if objection := leaf_objection(leaf.parsed, self._purpose):
@@ -245,7 +245,7 @@ class TrustEvaluator:
                 path = [leaf.parsed, authority.parsed]
         except crypto.X509StoreContextError as error:
             return _refusal(error)
-        except (ValueError, crypto.Error) as error:
+        except (*UNREADABLE, crypto.Error) as error:
             return PathRefused(Alert.UNKNOWN_CA, f"trusted CA cannot be used: {error}")
         for certificate in path[1:-1]:
             if objection := certificate_objection(certificate, self._purpose):
@@ -304,7 +304,7 @@ def _refusal(error: crypto.X509StoreContextError) -> PathRefused:
 def _sole_text(certificate: x509.Certificate, attribute: x509.ObjectIdentifier) -> str:
     try:
         values = [item.value for item in certificate.subject.get_attributes_for_oid(attribute)]
-    except ValueError:
+    except UNREADABLE:
         return ""
     if len(values) != 1 or not isinstance(values[0], str) or not values[0].isprintable():
         return ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from ftc_core.credentials.pki import Identity, create_authority
+from ftc_core.dtls.profile import UNREADABLE
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import PRIVATE, read_file, remove_file, write_new_file
 
@@ -55,7 +56,7 @@ def load_factory_ca(directory: Path) -> Identity:
         constraints = authority.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound as error:
         raise FtcError(Reason.CERTIFICATE_NOT_CA, f"{certificate} is not a CA certificate") from error
-    except (ValueError, TypeError) as error:  # TypeError: an encrypted key
+    except UNREADABLE as error:  # also an encrypted key
         raise FtcError(Reason.FILE_UNREADABLE, f"{certificate}, {key}: {error}") from error
     if not constraints.ca:
         raise FtcError(Reason.CERTIFICATE_NOT_CA, f"{certificate} is not a CA certificate")

@@ -406,6 +406,32 @@ def test_a_key_usage_must_allow_digital_signature(manufacturer: Manufacturer) ->
         assert alert_for([manufacturer.device("dev-1", extensions=[usage]).der], manufacturer) is expected
 
 
+SAN, AKI = x509.ObjectIdentifier("2.5.29.17"), x509.ObjectIdentifier("2.5.29.35")
+MADE_UP = {
+    "x400Address in SAN": (SAN, "3002a300"),
+    "a directory name of bits in SAN": (SAN, "3012a410300e310c300a06035504030303000102"),
+    "x400Address in AKI": (AKI, "3004a102a300"),
+}
+
+
+@pytest.mark.parametrize("extension", MADE_UP)
+def test_a_made_up_extension_is_refused_and_raises_nothing(
+    extension: str, manufacturer: Manufacturer
+) -> None:
+    oid, value = MADE_UP[extension]
+    odd = manufacturer.device("dev-1", extensions=[x509.UnrecognizedExtension(oid, bytes.fromhex(value))])
+
+    assert alert_for([odd.der], manufacturer) is Alert.BAD_CERTIFICATE
+    assert alert_for([odd.der], Manufacturer("Somebody else")) is Alert.BAD_CERTIFICATE
+
+
+def test_a_made_up_version_is_refused_and_raises_nothing(manufacturer: Manufacturer) -> None:
+    der = manufacturer.device("dev-1").der
+    odd = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020106"), 1)
+
+    assert alert_for([odd], manufacturer) is Alert.BAD_CERTIFICATE
+
+
 def test_an_unknown_critical_extension_is_refused(manufacturer: Manufacturer) -> None:
     unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dev-1")])
