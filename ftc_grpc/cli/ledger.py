@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ftc_core.cli.terminal import say, write
-from ftc_core.domain.ledger_export import CheckpointRecord, decode_record
 from ftc_core.errors import FtcError, Reason
 from ftc_core.files import PRIVATE, whole_file
 from ftc_core.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
@@ -25,6 +22,7 @@ from ftc_grpc._gen.ftc.v1.ownership_pb2 import (
     VerifyOwnershipHistoryRequest,
 )
 from ftc_grpc.cli.connection import Connection, api_command
+from ftc_grpc.cli.ledger_export import ExportBar, tell_unsigned
 from ftc_grpc.cli.listing import take_first
 from ftc_grpc.cli.output import print_list, print_resource
 from ftc_grpc.resource_names import DEVICE
@@ -41,8 +39,6 @@ HISTORY_COLUMNS = (
     "transfer_id",
 )
 CHECKPOINT_COLUMNS = ("number", "created_at", "revision", "history_count", "entry_count", "root_hash")
-
-_CHECKPOINT_LINE = b'{"type":"checkpoint"'
 
 
 @click.command("history")
@@ -88,11 +84,13 @@ def export(connection: Connection, file: Path) -> None:
     """
     api = connection.api
     answers = api.stream(api.ledger.ExportLedger, ExportLedgerRequest(parent=connection.parent))
-    with whole_file(file, PRIVATE) as out, _Bar() as bar:
+    with whole_file(file, PRIVATE) as out, ExportBar() as bar:
         for answer in answers:
             out.write(answer.data)
             bar.add(answer.data)
     say(f"{file}: {bar.entries} changes of ownership; next: ftc ledger verify {file} --public-key PEM")
+    if bar.account_id is not None and bar.checkpoint is not None:
+        tell_unsigned(connection, bar.checkpoint)
 
 
 @click.command("checkpoint")
@@ -195,35 +193,3 @@ def _name_device(
         request.enrollment_identity = given
     else:
         request.name = connection.resource_name(given, DEVICE)
-
-
-class _Bar(Progress):
-    """How much of an export has come, on standard error if that is a terminal; counts its entries."""
-
-    def __init__(self) -> None:
-        console = Console(stderr=True)
-        super().__init__(
-            TextColumn("changes of ownership"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self.entries = 0
-        self._task = self.add_task("", total=None)
-
-    def add(self, piece: bytes) -> None:
-        """The next piece, of whole lines."""
-        for line in piece.splitlines():
-            if line.startswith(b'{"type":"entry"'):
-                self.entries += 1
-            elif line.startswith(_CHECKPOINT_LINE):
-                self._expect(line)
-        self.update(self._task, completed=self.entries)
-
-    def _expect(self, line: bytes) -> None:
-        record = decode_record(line)
-        if isinstance(record, CheckpointRecord):
-            self.update(self._task, total=record.signed.checkpoint.entry_count)

@@ -49,6 +49,7 @@ from ftc_grpc.pagination import Paginator
 from ftc_grpc.services.ledger import LedgerService
 from tests.api import Tenant, TestApi, running_api
 from tests.certificates import Manufacturer
+from tests.integration.test_api_cli import Shell
 
 CLAIMED, RELEASED, TRANSFERRED = OwnershipEntry.CLAIMED, OwnershipEntry.RELEASED, OwnershipEntry.TRANSFERRED
 
@@ -403,6 +404,30 @@ def test_the_operator_s_export_has_everything_as_it_is_now_and_that_of_any_accou
     refusal = _refused_export(story.stranger.client, story.a.name)
     assert refusal.reason is Reason.RESOURCE_NOT_FOUND
     assert _refused_export(operator, f"accounts/{new_id()}").reason is Reason.RESOURCE_NOT_FOUND
+
+
+def test_what_no_signature_covers_yet_is_told_after_an_export(api: TestApi, tmp_path: Path) -> None:
+    tenant, factory = api.tenant(), Manufacturer("Late factory")
+    trust(tenant, factory)
+    shell, operator = Shell(api, tenant.api_key, tmp_path), Shell(api, api.operator.secret, tmp_path)
+    checkpoint(api)
+    identities = [hashlib.sha256(b"unsigned %d" % number).digest() for number in range(3)]
+    for fingerprint in identities:
+        own(api, tenant, factory, fingerprint, fingerprint.hex()[:8])
+    listed = shell.json("enrollment", "list")
+    assert shell.run("enrollment", "delete", listed[0]["id"]).exit_code == 0
+    file = str(tmp_path / "ledger.jsonl")
+
+    early = shell.run("ledger", "export", file)
+    of_operator = operator.run("ledger", "export", file)  # which signs it as it is now
+    late = shell.run("ledger", "export", file)
+
+    assert "0 changes of ownership" in early.stdout
+    assert "not signed yet, so not in it: devices gained: 3, given up: 1, since checkpoint" in early.stderr
+    assert "ftc ledger checkpoint" in early.stderr
+    assert (of_operator.exit_code, of_operator.stderr) == (0, "")
+    assert "4 changes of ownership" in late.stdout
+    assert late.stderr == ""
 
 
 def _refused_export(client: ApiClient, parent: str) -> FtcError:
