@@ -25,7 +25,15 @@ CONFIG_FILE_VARIABLE = "FTC_CONFIG"
 
 _ENVIRONMENT_PREFIX = "FTC_"
 _CLIENT_VARIABLES = frozenset(
-    {"FTC_API_KEY", "FTC_API_KEY_FILE", "FTC_CA", "FTC_CLIENT_CERT", "FTC_CLIENT_KEY", "FTC_ENDPOINT"}
+    {
+        "FTC_API_KEY",
+        "FTC_API_KEY_FILE",
+        "FTC_CA",
+        "FTC_CLIENT_CERT",
+        "FTC_CLIENT_KEY",
+        "FTC_ENDPOINT",
+        "FTC_TRANSFER_CODE",
+    }
 )
 """Variables of the API client commands: none of the server's business."""
 

@@ -69,7 +69,10 @@ class RootGroup(click.Group):
         try:
             return super().invoke(ctx)
         except FtcError as error:
-            raise Refusal(error.message, error.spec.action) from error
+            cause = error.metadata.get("cause")
+            raise Refusal(
+                f"{error.message}: {cause}" if cause else error.message, error.spec.action
+            ) from error
         except KeyboardInterrupt:
             ctx.exit(_INTERRUPTED)
         except BrokenPipeError:

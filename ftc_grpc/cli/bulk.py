@@ -11,7 +11,7 @@ import click
 from google.longrunning.operations_pb2 import Operation
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ftc_core.cli.terminal import write
+from ftc_core.cli.terminal import say, write
 from ftc_core.files import PRIVATE, whole_file
 from ftc_grpc._gen.ftc.v1.bulk_pb2 import (
     BulkCreateDeviceEnrollmentsRequest,
@@ -19,7 +19,7 @@ from ftc_grpc._gen.ftc.v1.bulk_pb2 import (
     ReadBulkReportRequest,
 )
 from ftc_grpc.cli.connection import Connection, api_command
-from ftc_grpc.cli.progress import follow, tell
+from ftc_grpc.cli.progress import follow, metadata_of, tell
 from ftc_grpc.cli.times import MOMENT
 from ftc_grpc.resource_names import OPERATION
 
@@ -136,6 +136,8 @@ def _pieces(first: Request, file: BinaryIO) -> Iterator[Request]:
 
 
 def _started(connection: Connection, operation: Operation, *, watch: bool) -> None:
+    if not metadata_of(operation).total_count:
+        say("note: no rows were found; a CSV file is expected, whose first line is ignored", err=True)
     if watch:
         follow(connection, operation)
     else:

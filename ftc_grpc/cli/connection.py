@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ftc_core.credentials.certificate_file import load_chain
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.credentials.pki import Identity
 from ftc_core.errors import FtcError, Reason
@@ -148,7 +149,10 @@ def _connected(
     if not api_key and (api_key_file or certificate is None):
         api_key = _read(api_key_file, here.operator_key, "API key", "--api-key-file").decode(errors="replace")
     ca_pem = _read(ca, here.server_ca_file, "CA of the API", "--ca")
+    load_chain(ca or here.server_ca_file)  # gRPC would only say that there is no connection
     key = api_key.strip() if api_key else None
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise FtcError(Reason.CREDENTIALS_INVALID, "the API key is no key: one line, ftc_<key id>_<secret>")
     with ApiClient(endpoint, ca_pem=ca_pem, api_key=key, certificate=certificate) as api:
         yield api
 

@@ -16,7 +16,7 @@ from ftc_core.cli.terminal import print_json, print_table, say
 from ftc_core.limits import PAGE_SIZE_DEFAULT
 from ftc_grpc.cli.connection import Connection, api_command
 from ftc_grpc.cli.listing import take_first
-from ftc_grpc.cli.output import print_resource, to_json_object
+from ftc_grpc.cli.output import print_resource, text_of, to_json_object
 from ftc_grpc.cli.progress import follow, metadata_of
 from ftc_grpc.resource_names import OPERATION
 
@@ -82,7 +82,7 @@ def list_(connection: Connection, limit: int, filter_: str) -> None:
         table = Table("name", *COLUMNS, "error", box=None, pad_edge=False, header_style="bold")
         for each in operations:
             row = to_json_object(metadata_of(each))
-            table.add_row(each.name, *(str(row[column]) for column in COLUMNS), each.error.message)
+            table.add_row(each.name, *(text_of(row[column]) for column in COLUMNS), each.error.message)
         print_table(table)
     if more:
         say("there are more: raise --limit", err=True)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ftc_core.cli.terminal import print_json, print_table, say
 
-__all__ = ["print_list", "print_resource", "to_json_object"]
+__all__ = ["print_list", "print_resource", "text_of", "to_json_object"]
 
 _PEM = "-----BEGIN "
 
@@ -28,7 +28,7 @@ def print_resource(message: Message, *, as_json: bool) -> None:
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in to_json_object(message).items():
-        text = _text(value)
+        text = text_of(value)
         if text and not text.startswith(_PEM):  # which is for programs
             table.add_row(name, text)
     print_table(table)
@@ -45,13 +45,14 @@ def print_list(messages: Sequence[Message], columns: Iterable[str], *, more: boo
         for name in names:
             table.add_column(name, overflow="fold")
         for row in rows:
-            table.add_row(*(_text(row.get(name, "")) for name in names))
+            table.add_row(*(text_of(row.get(name, "")) for name in names))
         print_table(table)
     if more:
         say("there are more: raise --limit", err=True)
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A value of a JSON object, for a cell."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value == [] else str(value)

@@ -60,13 +60,15 @@ def follow(connection: Connection, operation: Operation) -> None:
 
 def _ended(connection: Connection, operation: Operation) -> Operation:
     """The operation once it is done; meanwhile a bar on standard error, if that is a terminal."""
+    console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
     wait = WaitOperationRequest(name=operation.name, timeout=Duration(nanos=int(_REFRESH_S * 1e9)))
     with bar:

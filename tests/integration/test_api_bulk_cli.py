@@ -187,3 +187,11 @@ def test_enrollments_of_an_upload_expire_when_it_says(
     with api.context.store.view() as view:
         found = view.list_enrollments(tenant.id, after=None, limit=10)
     assert [each.expires_at for each in found] == [datetime(2099, 1, 1, tzinfo=UTC)] * 2
+
+
+def test_file_without_a_row_is_told_for_it_may_be_the_wrong_one(admin: Shell, file: Path) -> None:
+    file.write_bytes(b"PK\x03\x04 a spreadsheet")
+    for more in ((), ("--watch",)):
+        done = admin.run("enrollment", "upload", str(file), *more)
+        assert done.exit_code == 0
+        assert done.stderr.startswith("note: no rows were found; a CSV file is expected")

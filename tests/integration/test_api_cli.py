@@ -288,3 +288,15 @@ def test_key_may_come_from_a_file(admin: Shell, api: TestApi, tmp_path: Path) ->
     done = admin.run("account", "list", FTC_API_KEY="", FTC_API_KEY_FILE=str(file))
 
     assert done.exit_code == 0, done.stderr
+
+
+def test_what_can_be_no_ca_or_key_is_named(admin: Shell, tmp_path: Path) -> None:
+    junk = tmp_path / "junk"
+    junk.write_text("no\nkey and no certificate")
+
+    ca = admin.run("account", "get", "--ca", str(junk))
+    key = admin.run("account", "get", FTC_API_KEY="", FTC_API_KEY_FILE=str(junk))
+
+    assert (ca.exit_code, key.exit_code) == (1, 1)
+    assert f"{junk} holds no certificate" in ca.stderr
+    assert "the API key is no key" in key.stderr

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -148,6 +150,38 @@ def test_bad_setting_is_one_line_naming_its_source(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("FTC_PUBLIC_HOST", "a b")
     assert "setting public_host (from FTC_PUBLIC_HOST)" in refused("init")
     assert not Path("ftc-data").exists()
+
+
+def test_variables_of_the_client_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(cli, RootGroup)
+    cli.load_extensions()
+
+    def parameters(command: click.Command) -> Iterator[click.Parameter]:
+        yield from command.params
+        for sub in command.commands.values() if isinstance(command, click.Group) else ():
+            yield from parameters(sub)
+
+    variables = {str(each.envvar) for each in parameters(cli) if each.envvar}
+    assert "FTC_TRANSFER_CODE" in variables
+    for variable in variables:
+        monkeypatch.setenv(variable, "x")
+    done("init")
+
+
+def test_internal_error_is_told_with_its_cause() -> None:
+    done("init")
+    Path("ftc-data/store/data.mdb").write_bytes(b"")
+    listen = [f"--{name}-listen=127.0.0.1:0" for name in ("bootstrap", "lwm2m", "grpc", "metrics")]
+    process = subprocess.run(
+        [sys.executable, "-m", "ftc_core", "serve", "--workers=1", *listen],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 1
+    assert re.search(
+        r"^error: Internal error #1: .+ / what to do: The store is", process.stderr, re.MULTILINE
+    )
 
 
 def test_system_refusal_is_one_line_as_well() -> None:
