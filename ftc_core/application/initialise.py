@@ -51,6 +51,11 @@ async def initialise(settings: Settings, *, host_name: str, now: datetime) -> Da
 
 
 def _begin(target: Path) -> Path:
+    if DataDirectory(target).format_file.exists():
+        raise FtcError(
+            Reason.FILE_EXISTS,
+            f"{target} is a data directory already, for `ftc serve` to run; it is never overwritten",
+        )
     if target.exists() or target.is_symlink():
         raise FtcError(Reason.FILE_EXISTS, f"{target} exists; a data directory is never overwritten")
     target.parent.mkdir(parents=True, exist_ok=True)

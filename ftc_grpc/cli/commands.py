@@ -32,6 +32,7 @@ def register(root: click.Group) -> None:
         ledger.export,
         ledger.checkpoint,
         ledger.checkpoints,
+        ledger.get_checkpoint,
         ledger.rotate_key,
         ledger.public_key,
     ):

@@ -13,6 +13,7 @@ from ftc_core.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from ftc_grpc._gen.ftc.v1.ledger_service_pb2 import (
     CreateLedgerCheckpointRequest,
     ExportLedgerRequest,
+    GetLedgerCheckpointRequest,
     ListLedgerCheckpointsRequest,
     ListLedgerKeysRequest,
     RotateLedgerKeyRequest,
@@ -27,7 +28,7 @@ from ftc_grpc.cli.listing import take_first
 from ftc_grpc.cli.output import print_list, print_resource
 from ftc_grpc.resource_names import DEVICE
 
-__all__ = ["checkpoint", "checkpoints", "export", "history", "public_key", "rotate_key"]
+__all__ = ["checkpoint", "checkpoints", "export", "get_checkpoint", "history", "public_key", "rotate_key"]
 
 HISTORY_COLUMNS = (
     "sequence",
@@ -121,6 +122,21 @@ def checkpoints(connection: Connection, limit: int) -> None:
     method, request = api.ledger.ListLedgerCheckpoints, ListLedgerCheckpointsRequest()
     found, more = take_first(connection, method, request, "ledger_checkpoints", limit)
     print_list(found, CHECKPOINT_COLUMNS, more=more, as_json=connection.json)
+
+
+@click.command("get-checkpoint")
+@click.argument("number", type=click.IntRange(1, 2**63 - 1))
+@api_command
+def get_checkpoint(connection: Connection, number: int) -> None:
+    """Show the checkpoint NUMBER, such as one that an auditor's export names.
+
+    \b
+    Example:
+      ftc ledger get-checkpoint 7 --json
+    """
+    api = connection.api
+    request = GetLedgerCheckpointRequest(name=f"ledgerCheckpoints/{number}")
+    print_resource(api.call(api.ledger.GetLedgerCheckpoint, request), as_json=connection.json)
 
 
 @click.command("rotate-key")

@@ -428,6 +428,9 @@ def test_what_no_signature_covers_yet_is_told_after_an_export(api: TestApi, tmp_
     assert (of_operator.exit_code, of_operator.stderr) == (0, "")
     assert "4 changes of ownership" in late.stdout
     assert late.stderr == ""
+    newest = operator.json("ledger", "checkpoints", "--limit", "1")[0]
+    assert operator.json("ledger", "get-checkpoint", str(newest["number"])) == newest
+    assert operator.run("ledger", "get-checkpoint", "9999").exit_code == 1
 
 
 def _refused_export(client: ApiClient, parent: str) -> FtcError:

@@ -142,7 +142,9 @@ def test_init_tells_where_things_are_and_what_comes_next() -> None:
     assert "here/data/operator.key" in output
     assert "next: ftc serve --data-dir here/data" in output
     assert 'public_host = "ftc.example"' in Path("here/data/ftc.toml").read_text()
-    assert "is never overwritten" in refused("init", "--data-dir", "here/data")
+    assert "is a data directory already, for `ftc serve` to run" in refused("init", "--data-dir", "here/data")
+    Path("full").mkdir()
+    assert "full exists; a data directory is never overwritten" in refused("init", "--data-dir", "full")
 
 
 def test_bad_setting_is_one_line_naming_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
