@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import click
+import structlog
 import uvloop
 
 from ftc_core.cli.settings_options import settings_options
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.endpoint.supervisor import Supervisor
+from ftc_core.errors import FtcError
 from ftc_core.observability.logging import configure_logging
 from ftc_core.settings import Settings
 
 __all__ = ["register"]
+
+_log = structlog.get_logger(__name__)
 
 
 @click.command()
@@ -44,7 +48,13 @@ def serve(settings: Settings) -> None:
     configure_logging(log_format=settings.log_format, level=settings.log_level, process="supervisor")
     directory = DataDirectory.open(settings.data_dir)
     with directory.lock():
-        uvloop.run(Supervisor(settings, directory).run())
+        try:
+            uvloop.run(Supervisor(settings, directory).run())
+        except (FtcError, OSError):
+            raise
+        except Exception as error:
+            _log.error("supervisor failed", exc_info=error)  # the command line tells a bug in one line
+            raise
 
 
 def register(root: click.Group) -> None:

@@ -186,6 +186,24 @@ def test_internal_error_is_told_with_its_cause() -> None:
     )
 
 
+def test_bug_of_the_supervisor_is_in_the_log_with_its_traceback() -> None:
+    done("init")
+    script = (
+        "import sys; from ftc_core.cli import serve; from ftc_core.cli.main import cli\n"
+        "class Broken:\n"
+        "    def __init__(self, *_): pass\n"
+        "    async def run(self): 1 // 0\n"
+        "serve.Supervisor = Broken; cli(['serve'])\n"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+
+    output = process.stdout + process.stderr
+    assert process.returncode == 1
+    assert "supervisor failed" in output
+    assert "Traceback" in output
+    assert "error: a bug in ftc: ZeroDivisionError: integer division" in process.stderr.splitlines()[-1]
+
+
 def test_system_refusal_is_one_line_as_well() -> None:
     Path("file").touch()
     assert "file" in refused("init", "--data-dir", "file/data")
