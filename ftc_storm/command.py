@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ftc_core.cli.group import Refusal
+from ftc_core.cli.terminal import say
 
 if TYPE_CHECKING:
     from ftc_storm.report import Report
@@ -86,7 +87,7 @@ def storm(out: Path, picture: Path | None, cache: Path, curve: str, **options: f
     _write(report, out, picture)
     if not report.audit.passed:
         for fault in report.audit.faults:
-            click.echo(fault, err=True)
+            say(fault, err=True)
         what = "left faults in the data" if report.audit.not_whole else "left devices behind"
         raise Refusal(f"the storm {what}", f"Read {out / 'report.html'}, and docs/storm.md.")
 
@@ -150,7 +151,7 @@ def _write(report: Report, out: Path, picture: Path | None) -> None:
     try:
         from ftc_storm import plots
     except ModuleNotFoundError:
-        click.echo("no plots: they need matplotlib (pip install -r benchmarks/requirements.txt)", err=True)
+        say("no plots: they need matplotlib (pip install -r benchmarks/requirements.txt)", err=True)
         drawn: dict[str, str] = {}
     else:
         drawn = plots.draw_plots(report)
@@ -159,7 +160,7 @@ def _write(report: Report, out: Path, picture: Path | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
     (out / "report.html").write_text(render_page(report, drawn))
-    click.echo(f"written: {out / 'report.html'}, {out / 'report.json'}")
+    say(f"written: {out / 'report.html'}, {out / 'report.json'}")
 
 
 def register(root: click.Group) -> None:

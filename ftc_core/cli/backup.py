@@ -18,6 +18,7 @@ from ftc_core.application.backup import back_up, left_out
 from ftc_core.application.restore import foreign_store, restore, verify
 from ftc_core.cli.progress import stage_bar
 from ftc_core.cli.settings_options import settings_options
+from ftc_core.cli.terminal import say
 from ftc_core.domain.backup_manifest import BackupManifest
 from ftc_core.domain.integrity import Finding
 from ftc_core.errors import FtcError, Reason
@@ -104,21 +105,21 @@ def restore_command(file: Path, data_dir: Path | None, *, verify_only: bool) -> 
         _tell_leftovers(scratch)
         with _source(file) as source, stage_bar() as progress, scratch_directory(scratch) as place:
             manifest, to_mend = verify(source, place, progress=progress)
-        click.echo(f"whole: {_contents(manifest)}")
+        say(f"whole: {_contents(manifest)}")
         _tell_to_mend(to_mend)
         return
     _tell_leftovers(data_dir.resolve())
     with _source(file) as source, stage_bar() as progress:
         manifest, to_mend = restore(source, data_dir, now=datetime.now(UTC), progress=progress)
-    click.echo(f"restored: {data_dir}")
-    click.echo(f"  {_contents(manifest)}")
-    click.echo(f"  as of {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC; what came later is not in it:")
+    say(f"restored: {data_dir}")
+    say(f"  {_contents(manifest)}")
+    say(f"  as of {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC; what came later is not in it:")
     for line in _DIFFERS:
-        click.echo(f"  - {line}")
+        say(f"  - {line}")
     _tell_to_mend(to_mend)
     if url := foreign_store(data_dir):
         _warn(f"storage_url in {data_dir / 'ftc.toml'} is {url}: the restored store is {data_dir / 'store'}")
-    click.echo(f"next: ftc serve --data-dir {data_dir}")
+    say(f"next: ftc serve --data-dir {data_dir}")
 
 
 @contextmanager
@@ -161,11 +162,11 @@ def _tell_to_mend(findings: Sequence[Finding]) -> None:
 
 
 def _say(text: str, file: Path) -> None:
-    click.echo(text, err=file == _STANDARD)
+    say(text, err=file == _STANDARD)
 
 
 def _warn(text: str) -> None:
-    click.echo(f"warning: {text}", err=True)
+    say(f"warning: {text}", err=True)
 
 
 def _contents(manifest: BackupManifest) -> str:

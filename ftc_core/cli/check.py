@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ftc_core.application.check import check_instance
 from ftc_core.cli.settings_options import settings_options
+from ftc_core.cli.terminal import print_json, say
 from ftc_core.domain.integrity import ACTIONS, CheckReport, Finding
 from ftc_core.errors import FtcError, Reason
 from ftc_core.settings import Settings
@@ -51,7 +51,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
     """
     report = _run(settings.data_dir, settings.storage_url)
     if as_json:
-        click.echo(json.dumps(_as_object(report), indent=2))
+        print_json(_as_object(report))
     else:
         _print(report)
     if not report.passed:
@@ -90,15 +90,15 @@ def _run(data_dir: Path, storage_url: str | None) -> CheckReport:
 
 def _print(report: CheckReport) -> None:
     for finding in report.findings:
-        click.echo(finding.text)
+        say(finding.text)
     hidden = report.findings_count - len(report.findings)
     if hidden:
-        click.echo(f"and {hidden:,} more, which are not named")
+        say(f"and {hidden:,} more, which are not named")
     for kind in dict.fromkeys(finding.kind for finding in report.findings):
-        click.echo(f"what to do about {kind}: {ACTIONS[kind]}")
+        say(f"what to do about {kind}: {ACTIONS[kind]}")
     for note in report.notes:
-        click.echo(f"note: {note.text} / {ACTIONS[note.kind]}", err=True)
-    click.echo(told_in_a_line(report))
+        say(f"note: {note.text} / {ACTIONS[note.kind]}", err=True)
+    say(told_in_a_line(report))
 
 
 def _as_object(report: CheckReport) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ftc_core.application.own_certificates import (
     renew_server_certificates,
 )
 from ftc_core.cli.settings_options import settings_options
+from ftc_core.cli.terminal import print_json, say
 from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.settings import Settings
 
@@ -63,19 +64,19 @@ def renew(settings: Settings, *, as_json: bool) -> None:
     directory = DataDirectory.open(settings.data_dir)
     certificates = renew_server_certificates(directory, hosts=(settings.public_host,), now=datetime.now(UTC))
     _print(certificates, as_json=as_json)
-    click.echo("next: restart ftc serve", err=True)
+    say("next: restart ftc serve", err=True)
 
 
 def _print(certificates: Sequence[OwnCertificate], *, as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(certificates)))
+        print_json(msgspec.to_builtins(certificates))
         return
     now = datetime.now(UTC)
     for certificate in certificates:
         days = (certificate.not_after - now).days
         left = f"{days} days left" if certificate.not_after > now else "EXPIRED"
         hosts = f"  {', '.join(certificate.hosts)}" if certificate.hosts else ""
-        click.echo(f"{certificate.name:<10}  until {certificate.not_after:%Y-%m-%d}  {left:>15}{hosts}")
+        say(f"{certificate.name:<10}  until {certificate.not_after:%Y-%m-%d}  {left:>15}{hosts}")
 
 
 def register(root: click.Group) -> None:

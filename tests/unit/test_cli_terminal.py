@@ -16,6 +16,7 @@ from rich.table import Table
 
 import ftc_core.cli
 import ftc_grpc.cli
+import ftc_storm
 from ftc_core.cli.group import Refusal
 from ftc_core.cli.terminal import print_json, print_table, say, visible, write
 from ftc_grpc._gen.ftc.v1.account_pb2 import Account
@@ -88,7 +89,7 @@ def test_data_is_exact_in_a_pipe_and_visible_on_a_terminal(
 
 
 def test_every_verb_prints_through_the_terminal() -> None:
-    for package in (ftc_core.cli, ftc_grpc.cli):
+    for package in (ftc_core.cli, ftc_grpc.cli, ftc_storm):
         for path in Path(package.__path__[0]).glob("*.py"):
             assert path.name == "terminal.py" or "click.echo" not in path.read_text(), path
 
