@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ftc_core.application.check import check_instance
+from ftc_core.cli.progress import stage_bar
 from ftc_core.cli.settings_options import settings_options
 from ftc_core.cli.terminal import print_json, say
 from ftc_core.domain.integrity import ACTIONS, CheckReport, Finding
@@ -69,23 +68,12 @@ def told_in_a_line(report: CheckReport) -> str:
 
 
 def _run(data_dir: Path, storage_url: str | None) -> CheckReport:
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("checking {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("files", total=None)
-
-        def note(stage: str, done: int, total: int) -> None:
-            bar.update(task, description=stage, completed=done, total=total)
-
-        return check_instance(data_dir, storage_url=storage_url, progress=note)
+    with stage_bar(counted=True) as progress:
+        return check_instance(
+            data_dir,
+            storage_url=storage_url,
+            progress=lambda stage, done, total: progress(f"checking {stage}", done, total),
+        )
 
 
 def _print(report: CheckReport) -> None:

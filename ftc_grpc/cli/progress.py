@@ -6,9 +6,8 @@ import sys
 
 from google.longrunning.operations_pb2 import Operation, WaitOperationRequest
 from google.protobuf.duration_pb2 import Duration
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ftc_core.cli.progress import stage_bar
 from ftc_core.cli.terminal import say
 from ftc_core.errors import FtcError, Reason
 from ftc_grpc._gen.ftc.v1.bulk_pb2 import BulkOperationMetadata
@@ -60,20 +59,10 @@ def follow(connection: Connection, operation: Operation) -> None:
 
 def _ended(connection: Connection, operation: Operation) -> Operation:
     """The operation once it is done; meanwhile a bar on standard error, if that is a terminal."""
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
     wait = WaitOperationRequest(name=operation.name, timeout=Duration(nanos=int(_REFRESH_S * 1e9)))
-    with bar:
-        task = bar.add_task("rows", total=metadata_of(operation).total_count)
+    with stage_bar(counted=True) as progress:
         while not operation.done:
             operation = connection.api.call(connection.api.operations.WaitOperation, wait)
-            bar.update(task, completed=metadata_of(operation).processed_count)
+            metadata = metadata_of(operation)
+            progress("rows", metadata.processed_count, metadata.total_count)
     return operation
