@@ -18,10 +18,11 @@ from ftc_core.cli.main import cli
 from ftc_core.credentials.data_directory import DataDirectory
 from tests.certificates import Manufacturer
 from tests.instance import FTC, Instance, eventually, make_data_directory, running_instance
+from tests.printed_commands import page
 
-GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "operators.md").read_text()
+SECTION = page("operators").partition("## Client certificates\n")[2].partition("\n## ")[0]
 SETTINGS, COMMANDS = (
-    re.search(rf"^```{fence}\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL) for fence in ("toml", "shell")
+    re.search(rf"^```{fence}\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL) for fence in ("toml", "shell")
 )
 IDENTITIES = ("spiffe://acme.example/provisioning", "spiffe://ftc.example/operator")
 
