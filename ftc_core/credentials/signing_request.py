@@ -68,7 +68,7 @@ def _subject(request: x509.CertificateSigningRequest) -> x509.Name:
         warnings.simplefilter("ignore", UserWarning)
         try:
             return request.subject
-        except ValueError:
+        except (ValueError, TypeError):  # TypeError for a name that is a BIT STRING
             raise _invalid("CSR subject cannot be read") from None
 
 

@@ -81,6 +81,19 @@ def stolen_key() -> bytes:
     return GOOD.replace(own, theirs)
 
 
+def bit_string_name() -> bytes:
+    """The endpoint name in a BIT STRING, which X.520 has no common name in; signed as it is."""
+    request = x509.load_der_x509_csr(GOOD)
+    name = NAME.encode()
+    signed = request.tbs_certrequest_bytes
+    altered = signed.replace(b"\x0c\x05" + name, b"\x03\x05" + name)
+    assert altered != signed
+    signature = b""
+    while len(signature) != len(request.signature):  # it is of 70 to 72 bytes
+        signature = KEY.sign(altered, ec.ECDSA(hashes.SHA256()))
+    return GOOD.replace(signed, altered)[: -len(signature)] + signature
+
+
 BAD = {
     "wrong signature": (wrong_signature(), "CSR is not signed by its key with SHA-256"),
     "another's key": (stolen_key(), "CSR is not signed by its key with SHA-256"),
@@ -112,6 +125,7 @@ BAD = {
         signing_request([*subject(), (NameOID.COMMON_NAME, "dev-2")]),
         "CSR subject: CN is not the endpoint name",
     ),
+    "CN of bits": (bit_string_name(), "CSR subject cannot be read"),
     "trailing garbage": (GOOD + b"\0", "CSR is not PKCS#10 in DER with a known key"),
     "truncated": (GOOD[:-1], "CSR is not PKCS#10 in DER with a known key"),
     "empty": (b"", "CSR is not PKCS#10 in DER with a known key"),
