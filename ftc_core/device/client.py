@@ -17,7 +17,6 @@ and where that client departs from it:
 If the account has security mode EST, ENROLLING comes before DONE: the device makes its key, asks for the
 certificate on the same association, and is DONE with the answer, or else FAILED.
 
-
 - The Bootstrap-Request repeats the query of the bootstrap URI, and says `iep` and `mccv` only if there is
   one: a device that was never claimed sends `ep` alone, and a proof if it has a claim secret.
 - What overtakes the answer to the Bootstrap-Request is ignored.
@@ -351,10 +350,13 @@ class BootstrapClient:
         assert outcome is not None  # noqa: S101 - `_enrolls` said so
         self._state, self._deadline = _State.ENROLLING, now + EST_ENROLMENT_TIMEOUT_S
         self._timeline.begin("EST enrolment", now)
+        try:
+            message = self._enrolment.request(outcome.lwm2m, outcome.device_id)
+        except ValueError as error:
+            self._fail(f"no certificate can be asked for: {error}", now)
+            return
         self._label += 1
-        self._effects.append(
-            SendRequest(self._label, self._enrolment.request(outcome.lwm2m, outcome.device_id))
-        )
+        self._effects.append(SendRequest(self._label, message))
 
     def _enrolled(self, message: Message, now: float) -> None:
         outcome = self._outcome

@@ -58,7 +58,10 @@ class Enrolment:
         self._private_key = b""
 
     def request(self, account: SecurityInstance, device_id: str) -> Message:
-        """A new key, and what to send for its certificate; `account` is the LwM2M server's, in mode EST."""
+        """A new key, and what to send for its certificate; `account` is the LwM2M server's, in mode EST.
+
+        Raises ValueError if what the server wrote cannot stand in a request, or its URI is none.
+        """
         signed = self._sign(self._endpoint_name, device_id, account_id_of(account.server_uri) or "")
         self._private_key = signed.private_key
         return request(

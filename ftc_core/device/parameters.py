@@ -112,12 +112,19 @@ def account_id_of(uri: str) -> str | None:
 
 
 def load_key_pair(certificate_der: bytes, private_key_der: bytes) -> x509.Certificate:
-    """The certificate, once its private key is found to belong to it. Raises ValueError if it does not."""
-    certificate = x509.load_der_x509_certificate(certificate_der)
+    """The certificate, once its private key is found to belong to it.
+
+    Raises ValueError if it does not, or one of them cannot be used.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        certified = certificate.public_key()
+    except (UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        raise ValueError(f"the certificate cannot be used: {error}") from error
     try:
         key = serialization.load_der_private_key(private_key_der, password=None)
     except (TypeError, UnsupportedAlgorithm) as error:
         raise ValueError(f"the private key cannot be used: {error}") from error
-    if key.public_key() != certificate.public_key():
+    if key.public_key() != certified:
         raise ValueError("the private key does not belong to the certificate")
     return certificate

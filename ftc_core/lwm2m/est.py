@@ -118,20 +118,25 @@ def certificate_answer(request: EstRequest, certificate: bytes, dialect: Dialect
 
 def read_certificate(content_format: int | None, payload: bytes) -> bytes:
     """The device's side of `certificate_answer`: the one certificate in it (DER). Raises ValueError."""
+    try:
+        certificate = _certificate_in(content_format, payload)
+        x509.load_der_x509_certificate(certificate)
+    except (UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        raise ValueError(str(error)) from error
+    return certificate
+
+
+def _certificate_in(content_format: int | None, payload: bytes) -> bytes:
     match content_format:
         case _ if content_format == PKIX_CERT:
-            certificate = payload
+            return payload
         case _ if content_format == CERTS_ONLY:
-            try:
-                [bagged] = pkcs7.load_der_pkcs7_certificates(payload)
-            except UnsupportedAlgorithm as error:
-                raise ValueError(str(error)) from error
-            certificate = bagged.public_bytes(Encoding.DER)
+            [bagged] = pkcs7.load_der_pkcs7_certificates(payload)
+            return bagged.public_bytes(Encoding.DER)
         case None:
             certificate = payload[4:]
             if payload[:4] != bytes((_IZUMA_VERSION, 1)) + len(certificate).to_bytes(2, "big"):
                 raise ValueError("the answer has not one certificate in version 1")
+            return certificate
         case _:
             raise ValueError(f"the answer has content format {content_format}")
-    x509.load_der_x509_certificate(certificate)
-    return certificate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -45,7 +46,7 @@ IEP = f"iep={NAMES['device_id']}"
 class Device:
     """A client that has been given the account; `effects` are those that were not yet looked at."""
 
-    def __init__(self, model: ClientModel) -> None:
+    def __init__(self, model: ClientModel, account: SecurityInstance = ACCOUNT) -> None:
         own = SecurityInstance(
             server_uri="coaps://b:5784",
             bootstrap_server=True,
@@ -58,7 +59,7 @@ class Device:
         self.client.start(0.0)
         self.sent()
         self.client.response_received(1, response(Code.CHANGED), 1.0)
-        for path, instance in (((0, 0), ACCOUNT), ((1, 0), ServerInstance(short_server_id=1))):
+        for path, instance in (((0, 0), account), ((1, 0), ServerInstance(short_server_id=1))):
             values = {(*path, number): value for number, value in instance.resources().items()}
             payload = content.encode(11542, path, values)
             message = request(Code.PUT, tuple(map(str, path)), content_format=11542, payload=payload)
@@ -203,6 +204,38 @@ def test_what_is_no_certificate_is_none() -> None:
     failed = device.answered(response(Code.CHANGED, content_format=287, payload=b"no certificate"))
     assert isinstance(failed, BootstrapFailed)
     assert failed.text.startswith("the certificate cannot be used: ")
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07"),
+        (bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030108")),
+        (bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d0209")),
+    ],
+    ids=["version 8", "another curve", "another kind of key"],
+)
+def test_one_that_the_library_does_not_know_is_none(good: bytes, bad: bytes) -> None:
+    device = Device(V1_1)
+    asked = device.asked()
+    key = judge_signing_request(asked.payload, **NAMES)
+    certificate = ISSUER.certify(key, **NAMES, now=NOW)
+    assert good in certificate
+    answer = response(Code.CHANGED, content_format=287, payload=certificate.replace(good, bad))
+    failed = device.answered(answer)
+    assert isinstance(failed, BootstrapFailed)
+    assert failed.text.startswith("the certificate cannot be used: ")
+
+
+@pytest.mark.parametrize("model", [IZUMA, V1_1], ids=["Izuma", "1.1"])
+def test_a_server_uri_that_is_none_ends_it(model: ClientModel) -> None:
+    device = Device(model, replace(ACCOUNT, server_uri="coaps://[l?aid=a"))
+    ends = device.finish(IEP)
+    device.client.response_acknowledged(20, 4.0)
+    failed = [*ends, *device.effects()][-1]
+    assert isinstance(failed, BootstrapFailed)
+    assert failed.text == "no certificate can be asked for: Invalid IPv6 URL"
+    assert failed.steps[-1].name == "EST enrolment"
 
 
 def test_no_answer_ends_it() -> None:
