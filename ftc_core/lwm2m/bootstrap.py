@@ -171,7 +171,7 @@ class BootstrapSession:
         """The device sent a request, of whatever kind."""
         try:
             if self._enrolment is not None and is_est_request(message):
-                self._enrolment.received(exchange, parse_est_request(message), self._state, self._grant)
+                self._enrolment.received(exchange, parse_est_request(message), self._state)
                 return
             request = parse_bootstrap_request(message)
         except FtcError as error:
@@ -194,6 +194,8 @@ class BootstrapSession:
         request = self._request
         assert request is not None  # noqa: S101 - a claim has one
         self._grant = grant
+        if self._enrolment is not None:
+            self._enrolment.claim_granted(grant)
         if request.pack:
             self._send_pack(grant, request, now)
             return

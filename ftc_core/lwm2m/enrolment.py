@@ -29,23 +29,22 @@ class Enrolment:
     def __init__(self, do: Callable[[Respond | Cancel | Enroll], None]) -> None:
         self._do = do
         self._dialect = Dialect.IZUMA
+        self._authority: bytes | None = None
         self._early: tuple[int, EnrolmentRequest] | None = None
         self._judged: tuple[int, EnrolmentRequest] | None = None
         self._granted: tuple[bytes, bytes] | None = None  # a request, and its certificate
         self.handed_out: int | None = None
         """The exchange that the certificate has answered, of the bootstrap that is under way."""
 
-    def received(
-        self, exchange: int, request: EstRequest, state: BootstrapState, grant: BootstrapGrant | None
-    ) -> None:
-        """The device asks, while its session is in `state` and holds `grant`.
+    def received(self, exchange: int, request: EstRequest, state: BootstrapState) -> None:
+        """The device asks, while its session is in `state`.
 
         Raises FtcError BOOTSTRAP_REQUIRED if nothing entitles it to an answer.
         """
         if isinstance(request, AuthorityRequest):
-            if grant is None or grant.issuing_certificate is None:
+            if self._authority is None:
                 raise FtcError(Reason.BOOTSTRAP_REQUIRED)
-            self._do(Respond(exchange, certificate_answer(request, grant.issuing_certificate, self._dialect)))
+            self._do(Respond(exchange, certificate_answer(request, self._authority, self._dialect)))
         elif state is BootstrapState.ENROLLING:
             self._judge(exchange, request)
         elif state is BootstrapState.FINISHING:  # it has overtaken the answer to Bootstrap-Finish
@@ -63,6 +62,10 @@ class Enrolment:
             self._do(Cancel(self._early[0]))
         self.forget()
         self._dialect = dialect
+
+    def claim_granted(self, grant: BootstrapGrant) -> None:
+        """The claim is durable: from now on the device may know who issues its certificate."""
+        self._authority = grant.issuing_certificate
 
     def due(self) -> None:
         """The device has all but its certificate."""
@@ -92,7 +95,7 @@ class Enrolment:
 
     def forget(self) -> None:
         """Nobody is to be answered any more."""
-        self._early = self._judged = self._granted = self.handed_out = None
+        self._authority = self._early = self._judged = self._granted = self.handed_out = None
 
     def _judge(self, exchange: int, request: EnrolmentRequest) -> None:
         self._judged = exchange, request

@@ -364,6 +364,11 @@ def test_the_issuing_ca_can_be_asked_for_once_there_is_a_grant(edge: EstEdge) ->
     assert edge.answered[exchange].payload == AUTHORITY
     edge.out(exchange)
     assert edge.session.state is BootstrapState.ENROLLING
+    edge.out(edge.enroll())
+    assert edge.answered[crts()].payload == AUTHORITY, "also to verify what it got"
+    edge.ask()
+    edge.settle()
+    assert edge.told(crts()) == "4.03 No bootstrap waits for a certificate"
 
 
 def test_where_credentials_are_delivered_there_is_nothing_below_est() -> None:
