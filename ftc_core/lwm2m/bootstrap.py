@@ -86,7 +86,7 @@ from ftc_core.lwm2m.bootstrap_effects import (
 )
 from ftc_core.lwm2m.effects import Cancel, Respond, SendRequest
 from ftc_core.lwm2m.enrolment import Enrolment
-from ftc_core.lwm2m.est import is_est_request, parse_est_request
+from ftc_core.lwm2m.est import is_est_request
 from ftc_core.lwm2m.messages import diagnostic_of, dotted, refusal, response
 from ftc_core.lwm2m.request import BootstrapRequest, parse_bootstrap_request
 from ftc_core.lwm2m.sequence import BootstrapGrant, SequenceStep
@@ -171,7 +171,7 @@ class BootstrapSession:
         """The device sent a request, of whatever kind."""
         try:
             if self._enrolment is not None and is_est_request(message):
-                self._enrolment.received(exchange, parse_est_request(message), self._state)
+                self._enrolment.received(exchange, message, self._state)
                 return
             request = parse_bootstrap_request(message)
         except FtcError as error:
@@ -269,10 +269,11 @@ class BootstrapSession:
     def association_closed(self, now: float) -> None:
         """The device closed the association, or it was closed for another reason."""
         if self._state in UNDER_WAY:
+            error = self._error(Reason.INTERNAL_7, "the association was lost")
             self._unanswered = self._in_flight = None
             if self._enrolment is not None:
                 self._enrolment.forget()
-            self._break(self._error(Reason.INTERNAL_7, "the association was lost"), now)
+            self._break(error, now)
 
     def get_timer(self) -> float | None:
         """When `handle_timer` is due, or None."""
@@ -421,6 +422,8 @@ class BootstrapSession:
             step = _EST_STEP
         if self._state is BootstrapState.ENROLLING:  # whatever ended it
             reason = Reason.CERTIFICATE_NOT_REQUESTED
+            if self._enrolment is not None and self._enrolment.misasked is not None:
+                cause = f"its request was refused: {self._enrolment.misasked.message}"
         return FtcError(reason, f"{step}: {cause}", metadata={"step": step})
 
     def _break(self, error: FtcError, now: float) -> None:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from ftc_core.errors import FtcError, Reason
 from ftc_core.lwm2m.bootstrap_effects import Enroll
 from ftc_core.lwm2m.effects import Cancel, Respond
-from ftc_core.lwm2m.est import AuthorityRequest, EnrolmentRequest, EstRequest, certificate_answer
+from ftc_core.lwm2m.est import AuthorityRequest, EnrolmentRequest, certificate_answer, parse_est_request
 from ftc_core.lwm2m.messages import refusal
 from ftc_core.lwm2m.request import Dialect
 from ftc_core.lwm2m.transitions import BootstrapState
 
 if TYPE_CHECKING:
+    from aiocoap.message import Message
+
     from ftc_core.lwm2m.sequence import BootstrapGrant
 
 __all__ = ["Enrolment"]
@@ -35,12 +37,21 @@ class Enrolment:
         self._granted: tuple[bytes, bytes] | None = None  # a request, and its certificate
         self.handed_out: int | None = None
         """The exchange that the certificate has answered, of the bootstrap that is under way."""
+        self.misasked: FtcError | None = None
+        """Why the last request was refused that came when one was due, and that was none of ours."""
 
-    def received(self, exchange: int, request: EstRequest, state: BootstrapState) -> None:
-        """The device asks, while its session is in `state`.
+    def received(self, exchange: int, message: Message, state: BootstrapState) -> None:
+        """The device asks for something below /est, while its session is in `state`.
 
-        Raises FtcError BOOTSTRAP_REQUIRED if nothing entitles it to an answer.
+        Raises FtcError: BOOTSTRAP_REQUIRED if nothing entitles it to an answer, or what `parse_est_request`
+        raises.
         """
+        try:
+            request = parse_est_request(message)
+        except FtcError as error:
+            if state is BootstrapState.ENROLLING:
+                self.misasked = error
+            raise
         if isinstance(request, AuthorityRequest):
             if self._authority is None:
                 raise FtcError(Reason.BOOTSTRAP_REQUIRED)
@@ -95,7 +106,8 @@ class Enrolment:
 
     def forget(self) -> None:
         """Nobody is to be answered any more."""
-        self._authority = self._early = self._judged = self._granted = self.handed_out = None
+        self._authority = self._early = self._judged = self._granted = None
+        self.handed_out = self.misasked = None
 
     def _judge(self, exchange: int, request: EnrolmentRequest) -> None:
         self._judged = exchange, request

@@ -124,8 +124,8 @@ DENIALS = Counter(
 )
 ENROLMENTS = Counter(
     "ftc_est_enrolments",
-    "Certificates by EST: issued, refused, missing (the device never asked); with the reason of the catalogue"
-    " of errors.",
+    "Certificates by EST: issued, refused, missing (the device never asked, or not rightly); with the reason"
+    " of the catalogue of errors.",
     ("outcome", "reason"),
 )
 BOOTSTRAP_SECONDS = Histogram(

@@ -265,6 +265,35 @@ def test_a_device_that_never_asks_is_given_up_with_a_reason_of_its_own(edge: Est
     assert edge.told(edge.enroll()) == "4.03 No bootstrap waits for a certificate"
 
 
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_device_that_asked_wrongly_is_not_said_to_have_asked_for_none(edge: EstEdge, closed: bool) -> None:
+    """What to mend is the request; that its client knew no EST would be the wrong track."""
+    edge.finish()
+    edge.enroll(accept=60)
+    if closed:
+        edge.session.association_closed(edge.now)
+    else:
+        due = edge.session.get_timer()
+        assert due is not None
+        edge.session.handle_timer(due)
+    edge.settle()
+    failed = edge.effects[-1]
+    assert isinstance(failed, Failed)
+    assert failed.error.reason is Reason.CERTIFICATE_NOT_REQUESTED
+    assert failed.error.message == "EST enrolment: its request was refused: Accept is not supported"
+
+
+def test_what_it_asked_wrongly_is_forgotten_with_the_next_bootstrap(edge: EstEdge) -> None:
+    edge.finish()
+    edge.enroll(accept=60)
+    edge.finish()
+    edge.session.association_closed(edge.now)
+    edge.settle()
+    failed = edge.effects[-1]
+    assert isinstance(failed, Failed)
+    assert failed.error.message == "EST enrolment: the association was lost"
+
+
 def test_a_device_that_leaves_instead_of_asking_is_told_apart_from_a_lost_session(edge: EstEdge) -> None:
     edge.finish()
     edge.session.association_closed(edge.now)
