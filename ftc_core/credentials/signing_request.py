@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import NameOID, PublicKeyAlgorithmOID
 
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import SIGNING_REQUEST_MAX_BYTES
@@ -37,6 +37,9 @@ def judge_signing_request(
         raise _invalid(f"CSR is longer than {SIGNING_REQUEST_MAX_BYTES} bytes")
     try:
         request = x509.load_der_x509_csr(der)
+        algorithm = request.public_key_algorithm_oid  # type: ignore[attr-defined]  # the stub lacks it
+        if algorithm != PublicKeyAlgorithmOID.EC_PUBLIC_KEY:
+            raise _invalid("CSR key is not P-256")  # before it is loaded: that can take a minute
         key = request.public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise _invalid("CSR is not PKCS#10 in DER with a known key") from None

@@ -117,6 +117,11 @@ BAD = {
         signing_request(subject(), key=ec.generate_private_key(ec.SECP256K1())),
         "CSR key is not P-256",
     ),
+    # Judged by its kind alone: to load one of X9.42 is to test its primes, however long.
+    "another kind": (
+        GOOD.replace(bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d0209")),
+        "CSR key is not P-256",
+    ),
     "another CN": (signing_request(subject(CN="dev-2")), "CSR subject: CN is not the endpoint name"),
     "CN in another case": (signing_request(subject(CN="DEV-1")), "CSR subject: CN is not the endpoint name"),
     "another L": (signing_request(subject(L="e" * 32)), "CSR subject: L is not the device ID"),
