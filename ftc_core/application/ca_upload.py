@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 
 from ftc_core.domain.identity import fingerprint_of
-from ftc_core.dtls.profile import UNREADABLE, key_objection
+from ftc_core.dtls.profile import UNREADABLE, certificate_key_objection
 from ftc_core.errors import FtcError, Reason
 from ftc_core.limits import CERTIFICATE_CHAIN_MAX, CERTIFICATE_PEM_MAX_BYTES
 
@@ -133,7 +133,7 @@ def _check_authority(certificate: x509.Certificate, field: str) -> None:
 def _describe(chain: Sequence[x509.Certificate], now: datetime, field: str) -> UploadedCa:
     trusted = chain[-1]
     try:
-        objection = key_objection(trusted.public_key())
+        objection = certificate_key_objection(trusted)
     except UNREADABLE:
         objection = "the key cannot be read"
     if objection:

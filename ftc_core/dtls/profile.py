@@ -13,9 +13,15 @@ from __future__ import annotations
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 
-__all__ = ["UNREADABLE", "certificate_objection", "key_objection", "leaf_objection"]
+__all__ = [
+    "UNREADABLE",
+    "certificate_key_objection",
+    "certificate_objection",
+    "key_objection",
+    "leaf_objection",
+]
 
 EC_KEY_MIN_BITS = 256
 """P-256, the smallest curve of RFC 7925 §4.4."""
@@ -24,6 +30,15 @@ RSA_KEY_MIN_BITS = 2_048
 
 _SIGNATURE_HASHES = frozenset({"sha256", "sha384", "sha512"})
 """Neither MD5 nor SHA-1, whose collisions allow forged certificates; RFC 7925 §4.4 asks for SHA-256."""
+
+_KEY_ALGORITHMS = frozenset(
+    {
+        PublicKeyAlgorithmOID.EC_PUBLIC_KEY,
+        PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5,
+        PublicKeyAlgorithmOID.RSASSA_PSS,
+    }
+)
+_OTHER_KEY = "key is neither elliptic-curve nor RSA"
 
 UNREADABLE = (
     ValueError,
@@ -42,7 +57,18 @@ def key_objection(key: object) -> str:
         return "" if key.key_size >= EC_KEY_MIN_BITS else f"elliptic-curve key of {key.key_size} bits"
     if isinstance(key, rsa.RSAPublicKey):
         return "" if key.key_size >= RSA_KEY_MIN_BITS else f"RSA key of {key.key_size} bits"
-    return "key is neither elliptic-curve nor RSA"
+    return _OTHER_KEY
+
+
+def certificate_key_objection(certificate: x509.Certificate) -> str:
+    """As `key_objection`, of a certificate that anybody may have made; raises what its key raises when read.
+
+    A key of another kind is not read at all. Of one of Diffie-Hellman the primes would be tested, which takes
+    a minute and more if they are large (RFC 3526's group of 8,192 bits, in the form of X9.42: 2 KiB).
+    """
+    if certificate.public_key_algorithm_oid not in _KEY_ALGORITHMS:
+        return _OTHER_KEY
+    return key_objection(certificate.public_key())
 
 
 def leaf_objection(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> str:
@@ -71,7 +97,7 @@ def certificate_objection(certificate: x509.Certificate, purpose: x509.ObjectIde
             return f"signature hash is {algorithm.name if algorithm else 'unknown'}"
         if not _allows(certificate, purpose):
             return "extended key usage does not allow this use"
-        return key_objection(certificate.public_key())
+        return certificate_key_objection(certificate)
     except UNREADABLE as error:
         return f"unreadable: {error}"
 

@@ -457,6 +457,14 @@ def test_a_weak_key_is_refused(
     assert verdict == PathRefused(Alert.BAD_CERTIFICATE, objection)
 
 
+def test_a_key_of_another_kind_is_judged_by_that_alone(manufacturer: Manufacturer) -> None:
+    """Its kind is no secret of the key: to load one of Diffie-Hellman may take a minute (`profile`)."""
+    ec_key, other = bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d0209")
+    leaf = manufacturer.device("dev-1").der.replace(ec_key, other)
+    verdict = judge([leaf], manufacturer)
+    assert verdict == PathRefused(Alert.BAD_CERTIFICATE, "leaf: key is neither elliptic-curve nor RSA")
+
+
 def test_a_weak_intermediate_key_is_refused_and_one_above_the_anchor_is_not() -> None:
     root = Manufacturer("Root")
     weak = Manufacturer("Weak", issuer=root, key=ec.generate_private_key(ec.SECP224R1()))
