@@ -25,6 +25,11 @@ from ftc_core.limits import CERTIFICATE_CHAIN_MAX, CERTIFICATE_PEM_MAX_BYTES
 
 __all__ = ["UploadedCa", "read_ca"]
 
+_DIFFIE_HELLMAN = frozenset(
+    {x509.ObjectIdentifier("1.2.840.113549.1.3.1"), x509.ObjectIdentifier("1.2.840.10046.2.1")}
+)
+"""PKCS#3 and X9.42: such keys sign nothing, and to load one may take a minute (`dtls.profile`)."""
+
 
 class UploadedCa(msgspec.Struct, frozen=True, kw_only=True):
     """The trusted CA of an upload. `pem` is the whole chain, root first, and nothing else of the file.
@@ -99,6 +104,8 @@ def _root_first(chain: list[x509.Certificate], field: str) -> list[x509.Certific
 
 
 def _issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
+    if issuer.public_key_algorithm_oid in _DIFFIE_HELLMAN:
+        return False
     try:
         subject.verify_directly_issued_by(issuer)
     except (InvalidSignature, *UNREADABLE):
