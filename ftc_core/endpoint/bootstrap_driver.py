@@ -202,7 +202,7 @@ class BootstrapDriver:
             self._refused(self._refusal(error))
 
     def _refusal(self, error: FtcError) -> Refusal:
-        """What becomes the record of a Bootstrap-Request that was refused."""
+        """What becomes the record of a request that was refused, for a bootstrap or for its certificate."""
         path, asked = self._path, self._asked
         return Refusal(
             reason=error.reason,

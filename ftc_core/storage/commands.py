@@ -176,8 +176,7 @@ class RecordBootstrap(msgspec.Struct, frozen=True, tag=True):
     """A bootstrap ended, but not with Bootstrap-Finish → Done; `bootstrap` is kept as the device's last.
 
     It failed after its claim, or went on to a certificate (EST). The device's state stays, and there is no
-    event. RESOURCE_NOT_FOUND if the account
-    no longer owns the device.
+    event. RESOURCE_NOT_FOUND if the account no longer owns the device.
     """
 
     account_id: str
