@@ -24,6 +24,7 @@ from ftc_core.credentials.data_directory import DataDirectory
 from ftc_core.device.registration import OperationFailed
 from ftc_core.device.retry import Reaction
 from ftc_core.errors import FtcError, Reason
+from ftc_core.files import PRIVATE, write_new_file
 from ftc_core.settings import Settings
 from ftc_core.storage.engines import open_store
 from ftc_core.storage.port import View
@@ -276,10 +277,9 @@ def test_a_key_that_rotates_after_the_snapshot_is_not_taken_with_it(own: Instanc
         with own.directory.config_file.open("wb") as config:
             own.api.call(own.api.ledger.RotateLedgerKey, RotateLedgerKeyRequest())
             config.write(b"# the first time\n")
-        with own.directory.config_file.open("wb") as config:
-            config.write(b"# again, with another snapshot\n")
+            own.directory.config_file.unlink()
+            write_new_file(own.directory.config_file, b"# again, with another snapshot\n", PRIVATE)
         backing_up.result(PATIENCE_S)
-    own.directory.config_file.unlink()
     place.mkdir()
     out.seek(0)
     assert verify(out, place).to_mend == []
