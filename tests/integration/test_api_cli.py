@@ -195,7 +195,7 @@ def test_devices_are_listed_and_shown_beside_the_group_s_own_commands(admin: She
 
     assert missing.exit_code == 1
     assert "device not found" in missing.stderr
-    for given in ("lamp-17", 'a "quoted" \\ name', format_enrollment_id(bytes(32)), "*"):
+    for given in ("lamp-17", "a*b", 'a "quoted" \\ name', format_enrollment_id(bytes(32)), "*"):
         nobody = admin.run("device", "show", given)
         assert nobody.exit_code == 1
         assert "no claimed device has the" in nobody.stderr
