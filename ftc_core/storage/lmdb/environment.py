@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
 import lmdb
 
 from ftc_core.errors import FtcError, Reason
+from ftc_core.files import sync_directory
 from ftc_core.limits import STORE_MAX_READERS
 from ftc_core.storage.lmdb.faults import translate
 from ftc_core.storage.lmdb.tables import Tables
 
-__all__ = ["ENGINE", "FORMAT_VERSION", "LIB_VERSION", "open_environment"]
+__all__ = ["ENGINE", "FORMAT_VERSION", "LIB_VERSION", "begin", "open_environment"]
 
 FORMAT_VERSION: Final = b"2"
 """Of the tables and their keys; another one is refused."""
@@ -60,9 +60,21 @@ def open_environment(
         environment.close()
         raise
     if create:
-        _sync_directory(path)
-        _sync_directory(path.parent)
+        sync_directory(path)
+        sync_directory(path.parent)
     return environment, tables
+
+
+def begin(environment: lmdb.Environment, *, write: bool = False) -> lmdb.Transaction[bytes]:
+    """A transaction, also if another process has grown the map beyond ours: its size is taken over.
+
+    Not while this process writes: the map cannot move under a write transaction. Raises lmdb.Error.
+    """
+    try:
+        return environment.begin(write=write)
+    except lmdb.MapResizedError:
+        environment.set_mapsize(0)
+        return environment.begin(write=write)
 
 
 def _open(path: Path, *, create: bool, read_only: bool, map_bytes: int, lock: bool) -> lmdb.Environment:
@@ -116,12 +128,3 @@ def _check_format(
                 f"{path} has {key.decode()} {found.decode(errors='replace')!r};"
                 f" this version reads {expected.decode()!r}",
             )
-
-
-def _sync_directory(path: Path) -> None:
-    # A new file's directory entry is durable only once the directory is (fsync(2)).
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

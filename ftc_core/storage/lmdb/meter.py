@@ -8,7 +8,7 @@ from pathlib import Path
 import lmdb
 
 from ftc_core.limits import STORE_MAP_BYTES
-from ftc_core.storage.lmdb.environment import open_environment
+from ftc_core.storage.lmdb.environment import begin, open_environment
 from ftc_core.storage.lmdb.faults import translate
 from ftc_core.storage.lmdb.tables import Tables
 from ftc_core.storage.statistics import StoreStatistics
@@ -29,7 +29,7 @@ class LmdbMeter:
         """Pages in use are counted up to the last one ever used: LMDB uses freed ones again."""
         with self._reading:
             try:
-                with self._begin() as txn:
+                with begin(self._environment) as txn:
                     entries = {
                         name: txn.stat(getattr(self._tables, name))["entries"] for name in Tables.names()
                     }
@@ -42,10 +42,3 @@ class LmdbMeter:
         """Idempotent."""
         with self._reading:
             self._environment.close()
-
-    def _begin(self) -> lmdb.Transaction[bytes]:
-        try:
-            return self._environment.begin()
-        except lmdb.MapResizedError:
-            self._environment.set_mapsize(0)  # another process grew the map: take its size
-            return self._environment.begin()

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 import lmdb
 
 from ftc_core.limits import STORE_MAP_BYTES
-from ftc_core.storage.lmdb.environment import ENGINE, FORMAT_VERSION, LIB_VERSION, open_environment
+from ftc_core.storage.lmdb.environment import ENGINE, FORMAT_VERSION, LIB_VERSION, begin, open_environment
 from ftc_core.storage.lmdb.faults import translate
 from ftc_core.storage.lmdb.view import LmdbView
 from ftc_core.storage.port import View
@@ -36,7 +36,10 @@ def open_lmdb_snapshot(path: Path) -> Iterator[LmdbSnapshot]:
     """The store in the directory `path` as it is now. Raises as `open_environment` does."""
     environment, tables = open_environment(path, create=False, read_only=True, map_bytes=STORE_MAP_BYTES)
     try:
-        txn = _begin(environment)
+        try:
+            txn = begin(environment)
+        except lmdb.Error as error:
+            raise translate(error) from error
         with LmdbView(txn, tables) as view:
             yield LmdbSnapshot(environment, txn, view)
     finally:
@@ -100,16 +103,6 @@ class LmdbCopy:
         if len(data) < size:
             self._check()
         return data
-
-
-def _begin(environment: lmdb.Environment) -> lmdb.Transaction[bytes]:
-    try:
-        return environment.begin()
-    except lmdb.MapResizedError:
-        environment.set_mapsize(0)  # another process grew the map: take its size
-        return environment.begin()
-    except lmdb.Error as error:
-        raise translate(error) from error
 
 
 def _last_page(head: bytes) -> int:

@@ -67,7 +67,7 @@ from ftc_core.storage.lmdb import (
     registrations,
     transfers,
 )
-from ftc_core.storage.lmdb.environment import open_environment
+from ftc_core.storage.lmdb.environment import begin, open_environment
 from ftc_core.storage.lmdb.faults import translate
 from ftc_core.storage.lmdb.tables import Tables
 from ftc_core.storage.lmdb.view import LmdbView
@@ -135,7 +135,7 @@ class LmdbStore:
         with self._writing:
             self._check_readers()
             try:
-                txn = self._begin_write()
+                txn = begin(self._environment, write=True)
             except lmdb.Error as error:
                 raise self._refusal(error) from error
             try:
@@ -159,13 +159,6 @@ class LmdbStore:
         with self._writing:
             self._environment.close()
 
-    def _begin_write(self) -> lmdb.Transaction[bytes]:
-        try:
-            return self._environment.begin(write=True)
-        except lmdb.MapResizedError:
-            self._environment.set_mapsize(0)
-            return self._environment.begin(write=True)
-
     def _refusal(self, error: lmdb.Error) -> FtcError:
         """Why nothing could be begun."""
         refusal = translate(error)
@@ -177,8 +170,7 @@ class LmdbStore:
         """Another process opened the file with a larger map and grew past ours: adopt its size."""
         with self._writing:  # the map cannot move under a write transaction
             try:
-                self._environment.set_mapsize(0)
-                return LmdbView(self._environment.begin(), self._tables)
+                return LmdbView(begin(self._environment), self._tables)
             except lmdb.Error as error:
                 raise translate(error) from error
 

@@ -24,7 +24,7 @@ from ftc_core.storage.lmdb.check.ledger import check_ledger
 from ftc_core.storage.lmdb.check.pages import prove_pages
 from ftc_core.storage.lmdb.check.snapshot import Progress, Snapshot
 from ftc_core.storage.lmdb.check.transfers import check_transfers
-from ftc_core.storage.lmdb.environment import open_environment
+from ftc_core.storage.lmdb.environment import begin, open_environment
 from ftc_core.storage.lmdb.tables import Tables
 from ftc_core.storage.lmdb.view import LmdbView
 from ftc_core.storage.port import View
@@ -89,7 +89,7 @@ def check_lmdb(
         findings.add([_unreadable(FindingKind.STORE_UNREADABLE, str(path), error)])
         return findings.report()
     try:
-        with _begin(environment) as txn:
+        with begin(environment) as txn:
             if also is not None:
                 findings.add(_guarded(FindingKind.STORE_UNREADABLE, str(path), also(LmdbView(txn, tables))))
             snapshot = Snapshot(txn, tables, progress)
@@ -103,14 +103,6 @@ def check_lmdb(
         return findings.report()
     finally:
         environment.close()
-
-
-def _begin(environment: lmdb.Environment) -> lmdb.Transaction[bytes]:
-    try:
-        return environment.begin()
-    except lmdb.MapResizedError:
-        environment.set_mapsize(0)  # another process grew the map: take its size
-        return environment.begin()
 
 
 def _guarded(kind: FindingKind, where: str, findings: Iterable[Finding]) -> Iterator[Finding]:
