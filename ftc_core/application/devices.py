@@ -5,7 +5,15 @@ from __future__ import annotations
 from ftc_core.application import filtering
 from ftc_core.application.context import ApplicationContext, require_account
 from ftc_core.application.filtering import Filter, parse_filter
-from ftc_core.application.listing import Page, PageRequest, Source, between, read_page, single
+from ftc_core.application.listing import (
+    Page,
+    PageRequest,
+    Source,
+    between,
+    of_all_accounts,
+    read_page,
+    single,
+)
 from ftc_core.domain.block import Block
 from ftc_core.domain.device import Device, DeviceState, DeviceTime, name_position, time_position
 from ftc_core.domain.last_bootstrap import LastBootstrap
@@ -14,8 +22,6 @@ from ftc_core.storage.port import View
 
 __all__ = ["get_device", "list_devices"]
 
-
-_ID_CHARS = 32
 
 FILTERS: filtering.Schema[Device] = {
     "account_id": filtering.text(lambda device: device.account_id),
@@ -76,19 +82,13 @@ async def list_devices(
 
 def _source_of_all(view: View, page: PageRequest, wanted: Filter[Device] | None) -> Source[Device]:
     """The rows of all accounts to look at."""
-    if wanted is not None:
-        if (fingerprint := wanted.value("enrollment_identity")) is not None:
-            return single(view.find_devices([fingerprint])[0])
-        if account_id := wanted.value("account_id"):
-            return Source(
-                lambda after, limit: view.list_devices(
-                    account_id, after=after and after[_ID_CHARS:], limit=limit, descending=page.descending
-                ),
-                _position_of_all,
-            )
-    return Source(
-        lambda after, limit: view.list_all_devices(after=after, limit=limit, descending=page.descending),
-        _position_of_all,
+    if wanted is not None and (fingerprint := wanted.value("enrollment_identity")) is not None:
+        return single(view.find_devices([fingerprint])[0])
+    return of_all_accounts(
+        view.list_devices,
+        view.list_all_devices,
+        None if wanted is None else wanted.value("account_id"),
+        descending=page.descending,
     )
 
 
@@ -126,7 +126,3 @@ def _source(view: View, account_id: str, page: PageRequest, wanted: Filter[Devic
     )
     low, high = (None, None) if wanted is None else wanted.bounds(page.order)
     return between(by_time, lambda device: device.time(which), low, high, descending=descending)
-
-
-def _position_of_all(device: Device) -> str:
-    return device.account_id + device.id

@@ -7,7 +7,15 @@ from enum import StrEnum
 from ftc_core.application import filtering
 from ftc_core.application.context import ApplicationContext, require_account
 from ftc_core.application.filtering import Filter, parse_filter
-from ftc_core.application.listing import Page, PageRequest, Source, between, read_page, single
+from ftc_core.application.listing import (
+    Page,
+    PageRequest,
+    Source,
+    between,
+    of_all_accounts,
+    read_page,
+    single,
+)
 from ftc_core.domain.enrollment import Enrollment, claim_position
 from ftc_core.storage.port import View
 
@@ -43,8 +51,6 @@ ORDERS = ("id", "claimed_at")
 ORDERS_OF_ALL = ("account_id",)
 """What it orders by if it lists the enrollments of all accounts: by account, and by ID in each."""
 
-_ID_CHARS = 32
-
 
 async def list_enrollments(
     context: ApplicationContext, account_id: str | None, page: PageRequest
@@ -73,24 +79,14 @@ async def list_enrollments(
 
 def _source_of_all(view: View, page: PageRequest, wanted: Filter[Enrollment] | None) -> Source[Enrollment]:
     """The rows of all accounts to look at."""
-    if wanted is not None:
-        if (fingerprint := wanted.value("enrollment_identity")) is not None:
-            return single(view.find_enrollments([fingerprint])[0])
-        if account_id := wanted.value("account_id"):
-            return Source(
-                lambda after, limit: view.list_enrollments(
-                    account_id, after=after and after[_ID_CHARS:], limit=limit, descending=page.descending
-                ),
-                _position_of_all,
-            )
-    return Source(
-        lambda after, limit: view.list_all_enrollments(after=after, limit=limit, descending=page.descending),
-        _position_of_all,
+    if wanted is not None and (fingerprint := wanted.value("enrollment_identity")) is not None:
+        return single(view.find_enrollments([fingerprint])[0])
+    return of_all_accounts(
+        view.list_enrollments,
+        view.list_all_enrollments,
+        None if wanted is None else wanted.value("account_id"),
+        descending=page.descending,
     )
-
-
-def _position_of_all(enrollment: Enrollment) -> str:
-    return enrollment.account_id + enrollment.id
 
 
 def _source(

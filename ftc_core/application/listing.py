@@ -11,11 +11,21 @@ import msgspec
 from ftc_core.domain.ordering import TIME_BYTES, position, sortable_time
 from ftc_core.limits import LIST_SCAN_MAX, PAGE_SIZE_DEFAULT
 
-__all__ = ["Page", "PageRequest", "Source", "between", "position_by_id", "read_page", "single"]
+__all__ = [
+    "Page",
+    "PageRequest",
+    "Source",
+    "between",
+    "of_all_accounts",
+    "position_by_id",
+    "read_page",
+    "single",
+]
 
 _CHUNK_ROWS = 250
 """Rows read at a time where only some of them are wanted."""
-_LEAST_ID, _GREATEST_ID = "0" * 32, "f" * 32
+_ID_CHARS = 32
+_LEAST_ID, _GREATEST_ID = "0" * _ID_CHARS, "f" * _ID_CHARS
 _FIRST_TIME = (1).to_bytes(TIME_BYTES, "big")
 """The least that a time that is there can be: before it stand the rows that have none."""
 
@@ -27,7 +37,29 @@ class Record(Protocol):
     def id(self) -> str: ...
 
 
+class OwnedRecord(Record, Protocol):
+    """One that belongs to an account."""
+
+    @property
+    def account_id(self) -> str: ...
+
+
 T = TypeVar("T", bound=Record)
+Owned = TypeVar("Owned", bound=OwnedRecord)
+
+
+class ListOfAccount(Protocol, Generic[Owned]):
+    """The port's list of one account's records."""
+
+    def __call__(
+        self, account_id: str, /, *, after: str | None, limit: int, descending: bool
+    ) -> list[Owned]: ...
+
+
+class ListOfAll(Protocol, Generic[Owned]):
+    """The port's list of all accounts' records."""
+
+    def __call__(self, *, after: str | None, limit: int, descending: bool) -> list[Owned]: ...
 
 
 class PageRequest(msgspec.Struct, frozen=True):
@@ -75,6 +107,19 @@ def single(found: T | None) -> Source[T]:
     """The collection of one record that an index found, or of none."""
     present = [] if found is None else [found]
     return Source(lambda after, limit: present[:limit] if after is None else [])
+
+
+def of_all_accounts(
+    of_account: ListOfAccount[Owned], of_all: ListOfAll[Owned], account_id: str | None, *, descending: bool
+) -> Source[Owned]:
+    """The records of all accounts, in order of account and ID; those of one alone if a filter says so."""
+
+    def rows(after: str | None, limit: int) -> list[Owned]:
+        if not account_id:
+            return of_all(after=after, limit=limit, descending=descending)
+        return of_account(account_id, after=after and after[_ID_CHARS:], limit=limit, descending=descending)
+
+    return Source(rows, lambda record: record.account_id + record.id)
 
 
 def between(
