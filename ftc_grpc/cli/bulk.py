@@ -19,9 +19,8 @@ from ftc_grpc._gen.ftc.v1.bulk_pb2 import (
     ReadBulkReportRequest,
 )
 from ftc_grpc.cli.connection import Connection, api_command
-from ftc_grpc.cli.progress import follow, metadata_of, tell
+from ftc_grpc.cli.progress import follow, metadata_of, operation_name, tell
 from ftc_grpc.cli.times import MOMENT
-from ftc_grpc.resource_names import OPERATION
 
 __all__ = ["delete_upload", "report", "upload"]
 
@@ -117,8 +116,7 @@ def report(connection: Connection, operation: str, rows: str, out: Path | None) 
     Example:
       ftc enrollment report operations/019a0c5e7b1d7c2e8f00112233445566 --rows full --out report.csv
     """
-    name = operation if "/" in operation else OPERATION.format(operation)
-    request = ReadBulkReportRequest(name=name, report=_REPORTS[rows])
+    request = ReadBulkReportRequest(name=operation_name(operation), report=_REPORTS[rows])
     pieces = connection.api.stream(connection.api.device_enrollments.ReadBulkReport, request)
     if out is None:
         for piece in pieces:

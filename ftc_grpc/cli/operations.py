@@ -17,8 +17,7 @@ from ftc_core.limits import PAGE_SIZE_DEFAULT
 from ftc_grpc.cli.connection import Connection, api_command
 from ftc_grpc.cli.listing import take_first
 from ftc_grpc.cli.output import print_resource, text_of, to_json_object
-from ftc_grpc.cli.progress import follow, metadata_of
-from ftc_grpc.resource_names import OPERATION
+from ftc_grpc.cli.progress import follow, metadata_of, operation_name
 
 __all__ = ["operation"]
 
@@ -113,7 +112,7 @@ def cancel(connection: Connection, name: str) -> None:
     Example:
       ftc operation cancel 019a0c5e7b1d7c2e8f00112233445566
     """
-    api, full = connection.api, _full_name(name)
+    api, full = connection.api, operation_name(name)
     api.call(api.operations.CancelOperation, CancelOperationRequest(name=full))
     metadata = metadata_of(_get(connection, name))
     say(
@@ -133,16 +132,12 @@ def delete(connection: Connection, name: str) -> None:
     Example:
       ftc operation delete 019a0c5e7b1d7c2e8f00112233445566
     """
-    api, full = connection.api, _full_name(name)
+    api, full = connection.api, operation_name(name)
     api.call(api.operations.DeleteOperation, DeleteOperationRequest(name=full))
     say("{}" if connection.json else f"{full} is forgotten; what it did stays")
 
 
 def _get(connection: Connection, name: str) -> Operation:
     api = connection.api
-    found: Operation = api.call(api.operations.GetOperation, GetOperationRequest(name=_full_name(name)))
+    found: Operation = api.call(api.operations.GetOperation, GetOperationRequest(name=operation_name(name)))
     return found
-
-
-def _full_name(name: str) -> str:
-    return name if "/" in name else OPERATION.format(name)

@@ -14,10 +14,16 @@ from ftc_grpc._gen.ftc.v1.bulk_pb2 import BulkOperationMetadata
 from ftc_grpc.cli.connection import Connection
 from ftc_grpc.cli.output import print_resource
 from ftc_grpc.client import error_of_status
+from ftc_grpc.resource_names import OPERATION
 
-__all__ = ["follow", "metadata_of", "tell"]
+__all__ = ["follow", "metadata_of", "operation_name", "tell"]
 
 _REFRESH_S = 0.5
+
+
+def operation_name(given: str) -> str:
+    """The resource name of the operation that is meant, by that or by its ID."""
+    return given if "/" in given else OPERATION.format(given)
 
 
 def metadata_of(operation: Operation) -> BulkOperationMetadata:
